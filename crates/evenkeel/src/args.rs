@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use evenkeel_model::ActionName;
+
+/// Watches a Kubernetes cluster, works out what broke, and repairs it within what you allowed.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the observer: sees, and publishes signals (reads the cluster, writes nothing)
+    Observe(PlaneArgs),
+    /// Run the reasoner: folds signals into incidents and proposes actions (no cluster credential)
+    Reason(PlaneArgs),
+    /// Run the gateway: checks proposals and carries out what policies allow (the only writer)
+    Gate(PlaneArgs),
+    /// Run all three planes in one process, for trying things out; needs --dev
+    All(PlaneArgs),
+    /// Check playbooks and policies
+    ///
+    /// Prints `file:line:col: message` for each finding. Exits with 0 when there is none, 1 when
+    /// there are findings, 2 when the arguments are of no use.
+    Check(CheckArgs),
+    /// List incidents, remediations or signals
+    #[command(subcommand)]
+    Get(Get),
+    /// Tell the story of one object
+    #[command(subcommand)]
+    Describe(Describe),
+    /// Prepare the bus, or look at it
+    #[command(subcommand)]
+    Bus(Bus),
+    /// Print the custom resource definitions as YAML
+    Crds,
+    /// Print the least RBAC each plane needs as YAML
+    #[command(hide = true)]
+    Rbac(RbacArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a generated page of the documentation, or write all of them
+    #[command(hide = true)]
+    Docs(DocsArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlaneArgs {
+    /// The configuration file; every key of it can also be set as EVENKEEL_SECTION_KEY
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Allow what promises nothing: the bus in memory, all planes in one process, webhooks without
+    /// authentication
+    #[arg(long)]
+    pub(crate) dev: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// Files, or directories whose .yaml and .yml files are checked
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// Where people's commands find the cluster and the bus.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ClientArgs {
+    /// The configuration file; without one, defaults and EVENKEEL_… variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The engine's namespace, instead of the configured one
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON array
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// One YAML list
+    Yaml,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// How to write it
+    #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Get {
+    /// What is wrong, as the reasoner sees it (from the bus)
+    #[command(visible_alias = "incident")]
+    Incidents {
+        #[command(flatten)]
+        get: GetArgs,
+        /// Closed ones as well
+        #[arg(long, short)]
+        all: bool,
+    },
+    /// What is or was done about it (from the API server)
+    #[command(visible_aliases = ["remediation", "rem"])]
+    Remediations {
+        #[command(flatten)]
+        get: GetArgs,
+    },
+    /// What was seen (from the bus); with -o jsonl, what a backtest reads
+    #[command(visible_alias = "signal")]
+    Signals {
+        #[command(flatten)]
+        get: GetArgs,
+        /// Only those stored in this time, such as 30m, 24h or 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<evenkeel_model::Span>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Describe {
+    /// One remediation: seen, concluded, allowed, changed, verified, ended
+    #[command(visible_alias = "rem")]
+    Remediation {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bus {
+    /// Create streams, consumers and buckets; changes nothing that is as it should be
+    Init {
+        #[command(flatten)]
+        client: BusArgs,
+    },
+    /// Show what the bus holds
+    Status {
+        #[command(flatten)]
+        client: BusArgs,
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
+        output: Format,
+    },
+    /// Print the permissions of each plane's NATS user
+    Permissions {
+        #[command(flatten)]
+        client: BusArgs,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BusArgs {
+    /// The configuration file; without one, defaults and EVENKEEL_… variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RbacArgs {
+    /// The engine's namespace
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// The actions the gateway may carry out; all when absent
+    #[arg(long, value_name = "ACTION", value_delimiter = ',', value_parser = parse_action)]
+    pub(crate) actions: Option<Vec<ActionName>>,
+}
+
+fn parse_action(text: &str) -> Result<ActionName, String> {
+    ActionName::ALL.into_iter().find(|action| action.as_str() == text).ok_or_else(|| {
+        let all: Vec<&str> = ActionName::ALL.into_iter().map(ActionName::as_str).collect();
+        format!("expected one of {}", all.join(", "))
+    })
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DocsArgs {
+    /// The page to print
+    #[arg(value_enum, required_unless_present = "dir")]
+    pub(crate) page: Option<Page>,
+    /// Write all pages into this directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Page {
+    /// Every key of the configuration
+    Configuration,
+    /// Every subcommand
+    Cli,
+    /// Every fact that conditions can compare
+    Facts,
+    /// JSON Schema of a playbook, for editors
+    PlaybookSchema,
+}

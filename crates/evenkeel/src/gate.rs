@@ -1,0 +1,58 @@
+//! `evenkeel gate`.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use evenkeel_bus::permissions::Plane;
+use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
+use evenkeel_runtime::{WallClock, process_name};
+
+use crate::args::PlaneArgs;
+use crate::config::{Config, PlaybooksFrom};
+use crate::connect::{self, Transport};
+use crate::playbooks;
+use crate::process::Process;
+
+pub(crate) async fn run(args: &PlaneArgs) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    let transport = connect::transport(&config, Plane::Gateway)?;
+    let mut process = Process::begin("gateway", &config).await?;
+    add(&mut process, config, transport).await?;
+    process.run().await
+}
+
+/// Adds the gateway to a process.
+pub(crate) async fn add(process: &mut Process, config: Config, transport: Transport) -> Result<()> {
+    let metrics = Metrics::register(&mut process.registry);
+    let (health, shutdown) = (process.health("gateway"), process.shutdown.clone());
+    let reader = connect::reader(&config.kubernetes).await?;
+    let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
+    let playbooks = source(&config.playbooks.from)?;
+    let connected = health.part("bus connection");
+    process.spawn("gateway", async move {
+        let Some(bus) = connect::bus(transport, &connected, &shutdown).await? else { return Ok(()) };
+        let parts = Parts {
+            config: evenkeel_gateway::Config { mode: config.mode, ..config.gateway },
+            cluster: config.cluster,
+            namespace: config.namespace,
+            holder: process_name(),
+            bus,
+            clock: Arc::new(WallClock),
+            health,
+            metrics,
+            reader,
+            writer,
+            playbooks,
+        };
+        Ok(evenkeel_gateway::run(parts, shutdown).await?)
+    });
+    Ok(())
+}
+
+/// Where the gateway reads playbooks: never from the bus, which others write.
+fn source(from: &PlaybooksFrom) -> Result<PlaybookSource> {
+    Ok(match from {
+        PlaybooksFrom::Cluster => PlaybookSource::Cluster,
+        PlaybooksFrom::Files(paths) => PlaybookSource::Files(playbooks::from_files(paths)?),
+    })
+}

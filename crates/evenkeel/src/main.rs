@@ -1,0 +1,29 @@
+//! The evenkeel binary: a subcommand a plane, and what people need beside them.
+
+mod all;
+mod args;
+mod bus;
+mod check;
+mod config;
+mod connect;
+mod crds;
+mod describe;
+mod docs;
+mod gate;
+mod get;
+mod observe;
+mod output;
+mod playbooks;
+mod process;
+mod rbac;
+mod reason;
+mod run;
+#[cfg(test)]
+mod testing;
+
+fn main() -> std::process::ExitCode {
+    // Before anything opens a connection: rustls has no provider of its own here. It can only have
+    // been installed already, and then it is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    run::run(<args::Args as clap::Parser>::parse())
+}

@@ -1,0 +1,42 @@
+//! From the command line to what it asks for.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use crate::args::{Args, Command, Describe};
+use crate::{all, bus, check, crds, describe, docs, gate, get, observe, output, rbac, reason};
+
+/// Runs the subcommand. Errors go to stderr, the cause after what was tried.
+pub(crate) fn run(args: Args) -> ExitCode {
+    match dispatch(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::warn(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Check(args) => return check::run(&args),
+        Command::Crds => crds::run()?,
+        Command::Rbac(args) => rbac::run(&args)?,
+        Command::Docs(args) => docs::run(&args)?,
+        Command::Completions { shell } => docs::completions(shell)?,
+        Command::Reason(args) => wait(reason::run(&args))?,
+        Command::Gate(args) => wait(gate::run(&args))?,
+        Command::Observe(args) => wait(observe::run(&args))?,
+        Command::All(args) => wait(all::run(&args))?,
+        Command::Get(args) => wait(get::run(&args))?,
+        Command::Describe(Describe::Remediation { name, client }) => wait(describe::run(&name, &client))?,
+        Command::Bus(args) => wait(bus::run(&args))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting tokio")?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,243 @@
+//! The one place from which a request that changes a target leaves, and what to do when its answer
+//! is lost. Why that makes at most one effect is argued in [`super`].
+
+use std::time::Duration;
+
+use evenkeel_cluster::{Stamp, WriteError, WriteOutcome};
+use evenkeel_model::{ApiRequest, Phase, Snapshot, Step, Verb, Verification};
+use evenkeel_runtime::{Backoff, trace};
+use tracing::Instrument as _;
+
+use super::begin::{NotClaimed, Weighed};
+use crate::actions::{self, Probe};
+use crate::events::Say;
+use crate::plane::{Draft, DriveError, Next, Plane};
+
+/// Dry runs that are tried while the API server only asks for patience.
+const DRY_RUNS: usize = 3;
+
+enum Sending {
+    Done,
+    NotDone(String),
+    /// Not done: the target is no longer what the request was made of.
+    Stale(String),
+    /// It may have been done.
+    Lost(String),
+}
+
+impl Plane {
+    /// Carries out what was just written down. The draft is Executing and saved by us a moment ago;
+    /// `again` when an earlier request for it may have left.
+    pub(super) async fn act(&self, draft: Draft, again: bool) -> Result<Next, DriveError> {
+        let span = tracing::info_span!("gate.act", remediation = draft.name(), title = draft.remediation().spec.title);
+        trace::set_parent(&span, draft.proposal().traceparent.as_deref());
+        async {
+            match self.carry_out(&draft).await {
+                Sending::Done => self.record(draft, "done").await,
+                Sending::Stale(reason) if again => {
+                    // Changed by our own earlier request, which was applied after all?
+                    match self.look_for_effect(&draft).await? {
+                        Probe::Done(why) => self.record(draft, &format!("found done ({why})")).await,
+                        Probe::NotDone(_) | Probe::Unknown(_) => self.unwritten(draft, reason).await,
+                    }
+                }
+                Sending::NotDone(reason) | Sending::Stale(reason) => self.unwritten(draft, reason).await,
+                Sending::Lost(reason) => {
+                    self.metrics.error("lost answer");
+                    tracing::warn!(remediation = draft.name(), reason, "answer lost; looking for the effect");
+                    Box::pin(self.resume(draft)).await
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn carry_out(&self, draft: &Draft) -> Sending {
+        let (Some(plan), Some(claim)) = (&draft.status.plan, &draft.status.claim) else {
+            return Sending::NotDone("it has no plan or no claim: written by somebody else?".to_owned());
+        };
+        let limit = self.config.request_timeout;
+        let time_left = || (claim.until - self.now()).to_std().unwrap_or_default();
+        // (4) Would the API server take it?
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), claim.epoch);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.send(&plan.request, true).await {
+                Ok(()) => break,
+                Err(error) if worth_waiting(&error) && tries < DRY_RUNS && time_left() > limit.get() * 2 => {
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                Err(error) if error.is_stale() => return Sending::Stale(format!("dry run: {error}")),
+                Err(error) => return Sending::NotDone(format!("dry run: {error}")),
+            }
+        }
+        // (5) Nothing leaves that could still be under way when the claim ends.
+        if time_left() <= limit.get() {
+            return Sending::NotDone(format!(
+                "reading and the dry run took too long: less than {limit} was left on the claim"
+            ));
+        }
+        self.sent().insert(draft.name(), claim.epoch);
+        match self.send(&plan.request, false).await {
+            Ok(()) => Sending::Done,
+            Err(error) => match error.outcome() {
+                WriteOutcome::NotDone(reason) if error.is_stale() => Sending::Stale(reason),
+                WriteOutcome::NotDone(reason) => Sending::NotDone(reason),
+                WriteOutcome::Unknown(reason) => Sending::Lost(reason),
+            },
+        }
+    }
+
+    /// One request, answered or not within our request timeout.
+    pub(super) async fn send(&self, request: &ApiRequest, dry_run: bool) -> Result<(), WriteError> {
+        let limit = self.config.request_timeout.get();
+        let sent = tokio::time::timeout(limit, actions::send(&self.writer, request, dry_run)).await;
+        let sent = sent.unwrap_or_else(|_| {
+            let (object, reason) = (request.object.to_string(), format!("no answer within {} s", limit.as_secs_f64()));
+            Err(if dry_run { WriteError::Unavailable { object, reason } } else { WriteError::Lost { object, reason } })
+        });
+        let what = match (request.verb, dry_run) {
+            (_, true) => "dry run",
+            (Verb::Patch, false) => "patch",
+            (Verb::Delete, false) => "delete",
+            (Verb::Evict, false) => "evict",
+            (Verb::Tell, false) => "tell",
+        };
+        let result = match &sent {
+            Ok(_) => "ok",
+            Err(error) => match error.outcome() {
+                WriteOutcome::NotDone(_) => "refused",
+                WriteOutcome::Unknown(_) => "lost",
+            },
+        };
+        self.metrics.request(what, result);
+        sent.map(drop)
+    }
+
+    /// (6) It is done: now it has to help.
+    async fn record(&self, mut draft: Draft, how: &str) -> Result<Next, DriveError> {
+        let now = self.now();
+        let changes = draft.status.plan.as_ref().map(|plan| plan.changes.join(", ")).unwrap_or_default();
+        let within = draft.remediation().spec.step.as_ref().and_then(|step| step.verify.as_ref());
+        let deadline = within.map_or(now, |verify| now + verify.within.chrono());
+        draft.step(Step::Act, now, format!("{how}: {changes}"))?;
+        draft.status.acted_at = Some(now);
+        draft.status.verification = Some(Verification { deadline, holding_since: None, checks: Vec::new() });
+        let draft = self.save(draft).await?;
+        self.metrics.done_after((now - draft.proposal().proposed_at).to_std().unwrap_or_default());
+        let (name, proposal) = (draft.name(), draft.proposal());
+        let note = format!("{}: {changes}. {}", proposal.action.name(), proposal.rationale);
+        self.events.try_say(&Say { remediation: &name, proposal, phase: Phase::Executing, note }).await;
+        Ok(Next::At(now + self.config.poll_first.chrono()))
+    }
+
+    /// Known not to have been done: what was debited is given back.
+    async fn unwritten(&self, mut draft: Draft, reason: String) -> Result<Next, DriveError> {
+        draft.step(Step::FailUnwritten, self.now(), format!("nothing was written: {reason}"))?;
+        let draft = self.save(draft).await?;
+        self.finish(draft).await
+    }
+
+    /// Executing, and not by us, or not any more: was it done?
+    pub(super) async fn resume(&self, mut draft: Draft) -> Result<Next, DriveError> {
+        let now = self.now();
+        let Some(claim) = draft.status.claim.clone() else {
+            return self.lose_track(draft, "it is Executing without a claim: written by somebody else?").await;
+        };
+        if let Probe::Done(why) = self.look_for_effect(&draft).await? {
+            return self.record(draft, &format!("found done ({why})")).await;
+        }
+        // It may still be under way, here or at the API server: only its effect says something yet.
+        let settled_at = claim.until + self.config.server_request_timeout.chrono();
+        let untouched = claim.holder == self.holder && self.sent().get(&draft.name()) != Some(&claim.epoch);
+        if now < settled_at && !untouched {
+            return Ok(Next::At(settled_at.min(now + self.config.poll_most.chrono())));
+        }
+        let proposal = draft.proposal().clone();
+        let look = self.look(&proposal).await?;
+        let weighed = self.weigh(&mut draft, &look);
+        let judgement = match &weighed {
+            Weighed::Go { judgement, .. } => Some(judgement),
+            Weighed::NotIndicated { .. } | Weighed::Settle { .. } => None,
+        };
+        match self.claim(&draft, judgement).await? {
+            Ok(claim) => draft.status.claim = Some(claim),
+            Err(NotClaimed::ElsewhereUntil(until)) => return Ok(Next::At(until)),
+            Err(NotClaimed::Later { reason, until, .. }) => {
+                // It was never decided whether it was done; that comes before anything else.
+                tracing::info!(remediation = draft.name(), reason, "not taken over yet");
+                let later = now + self.config.retry.chrono();
+                return Ok(Next::At(until.map_or(later, |until| until.max(later))));
+            }
+            Err(NotClaimed::HeldForPerson(reason)) => return self.lose_track(draft, &reason).await,
+        }
+        // Under the new claim nobody else can be at it, and the earlier request has had its time.
+        match self.look_for_effect(&draft).await? {
+            Probe::Done(why) => return self.record(draft, &format!("found done ({why})")).await,
+            Probe::Unknown(why) => return self.lose_track(draft, &why).await,
+            Probe::NotDone(_) => {}
+        }
+        if proposal.expires_at <= now {
+            return self.unwritten(draft, format!("its time ran out at {}", proposal.expires_at)).await;
+        }
+        let why = match weighed {
+            Weighed::Go { why, .. } => why,
+            Weighed::NotIndicated { reason } => {
+                return match self.patience_ends(&draft) {
+                    Some(again) => Ok(Next::At(again)),
+                    None => self.unwritten(draft, reason).await,
+                };
+            }
+            Weighed::Settle { reason, .. } => return self.unwritten(draft, reason).await,
+        };
+        if let Some(trouble) = self.ledger.clock_trouble() {
+            return self.unwritten(draft, trouble).await;
+        }
+        match self.plan(&draft, &look).await? {
+            Ok(plan) => {
+                draft.status.reason = format!("{why}, again: {}", plan.changes.join(", "));
+                draft.status.plan = Some(plan);
+            }
+            Err(reason) => return self.unwritten(draft, reason).await,
+        }
+        let draft = self.save(draft).await?;
+        Box::pin(self.act(draft, true)).await
+    }
+
+    /// Whether the effect of any request of this Remediation is there.
+    async fn look_for_effect(&self, draft: &Draft) -> Result<Probe, DriveError> {
+        let Some(plan) = &draft.status.plan else {
+            return Ok(Probe::Unknown("nothing is written down of what was to be sent".to_owned()));
+        };
+        let object = &plan.request.object;
+        let probe = actions::probe(&self.reader, &plan.request);
+        let found = self.within(|| format!("looking for the effect on {object}"), probe).await?;
+        if matches!(found, Probe::Done(_)) || plan.request.verb != Verb::Patch {
+            return Ok(found);
+        }
+        // A request of an earlier epoch leaves another stamp, and is as much ours.
+        let snapshot = self.snapshot(object).await?;
+        match stamp(&snapshot).filter(|stamp| stamp.remediation == draft.name() && !stamp.undo) {
+            Some(stamp) => Ok(Probe::Done(format!("{object} is stamped {stamp}"))),
+            None => Ok(found),
+        }
+    }
+
+    /// It can't be told whether it was done: a person has to look, and the root is held until then.
+    async fn lose_track(&self, mut draft: Draft, why: &str) -> Result<Next, DriveError> {
+        draft.step(Step::LoseTrack, self.now(), format!("it can't be told whether it was done: {why}"))?;
+        let draft = self.save(draft).await?;
+        self.finish(draft).await
+    }
+}
+
+fn stamp(snapshot: &Snapshot) -> Option<Stamp> {
+    snapshot.meta.as_ref()?.stamp.as_ref()?.parse().ok()
+}
+
+/// Whether the API server only asks for patience. A disruption budget does not change in a second.
+fn worth_waiting(error: &WriteError) -> bool {
+    matches!(error, WriteError::Throttled { .. } | WriteError::Unavailable { .. })
+}

@@ -1,0 +1,279 @@
+//! From Proposed to Executing: judged, claimed, looked at again, planned.
+
+use chrono::{DateTime, Duration, Utc};
+use evenkeel_cluster::Stamp;
+use evenkeel_model::{Claim, Phase, Plan, Span, Step};
+use evenkeel_policy::ledger::{self, ClaimAsk, ClaimRefused};
+use evenkeel_policy::{EffectiveRates, Judgement};
+use evenkeel_runtime::trace;
+use tracing::Instrument as _;
+
+use super::look::{Considered, Look};
+use crate::actions::{self, PlanError};
+use crate::plane::{Draft, DriveError, Next, Plane};
+
+/// The largest request that is written down, bytes of JSON.
+const MAX_REQUEST: usize = 256 * 1024;
+/// The largest inverse; what is larger can't be undone.
+const MAX_INVERSE: usize = 128 * 1024;
+
+/// How soon a target that seems not to need it is looked at again, and each time so much later than
+/// the time that has passed: at no interval that could keep step with a container's crashes.
+const LOOK_AGAIN: Duration = Duration::seconds(1);
+
+/// Why the root is not claimed now.
+pub(super) enum NotClaimed {
+    /// Another process works on this Remediation: hands off until then.
+    ElsewhereUntil(DateTime<Utc>),
+    /// Not before; what others hold may be free earlier.
+    Later { reason: String, until: Option<DateTime<Utc>>, might_end_earlier: bool },
+    /// A person has to look first.
+    HeldForPerson(String),
+}
+
+impl Plane {
+    /// Judges, claims, and acts.
+    pub(super) async fn begin(&self, mut draft: Draft) -> Result<Next, DriveError> {
+        let now = self.now();
+        let expires_at = draft.proposal().expires_at;
+        if expires_at <= now {
+            let reason = format!("its time ran out at {expires_at}; before: {}", draft.status.reason);
+            return self.settle(draft, Step::Expire, reason, None).await;
+        }
+        if draft.phase() == Phase::Deferred {
+            if let Some(not_before) = draft.status.not_before.filter(|not_before| now < *not_before) {
+                return Ok(Next::At(not_before.min(expires_at)));
+            }
+            draft.step(Step::Reconsider, now, "looked at again")?;
+            draft.status.not_before = None;
+        }
+        let span = tracing::info_span!("gate.judge", remediation = draft.name());
+        trace::set_parent(&span, draft.proposal().traceparent.as_deref());
+        match Box::pin(self.get_ready(draft)).instrument(span).await? {
+            Ready::Settled(next) => Ok(next),
+            Ready::Act(draft) => self.act(*draft, false).await,
+        }
+    }
+
+    async fn get_ready(&self, mut draft: Draft) -> Result<Ready, DriveError> {
+        let proposal = draft.proposal().clone();
+        let mut look = self.look(&proposal).await?;
+        let now = self.now();
+        if draft.status.verdict.is_none() && !self.unindicated().contains_key(&draft.name()) {
+            self.metrics.decided_after((now - proposal.proposed_at).to_std().unwrap_or_default());
+        }
+        let (judgement, mut why) = match self.weigh(&mut draft, &look) {
+            Weighed::Go { judgement, why } => (judgement, why),
+            Weighed::NotIndicated { reason } => {
+                return Ok(Ready::Settled(match self.patience_ends(&draft) {
+                    Some(again) => Next::At(again),
+                    None => self.settle(draft, Step::FindObsolete, reason, None).await?,
+                }));
+            }
+            Weighed::Settle { step, reason, not_before } => {
+                return Ok(Ready::Settled(self.settle(draft, step, reason, not_before).await?));
+            }
+        };
+        if draft.phase() == Phase::Proposed {
+            draft.step(Step::Authorize, now, "allowed by policy")?;
+        }
+        // (1) The root, and every scope that counts.
+        match self.claim(&draft, Some(&judgement)).await? {
+            Ok(claim) => draft.status.claim = Some(claim),
+            Err(NotClaimed::ElsewhereUntil(until)) => return Ok(Ready::Settled(Next::At(until))),
+            Err(NotClaimed::Later { reason, until, .. }) => {
+                return Ok(Ready::Settled(self.settle(draft, Step::Defer, reason, until).await?));
+            }
+            Err(NotClaimed::HeldForPerson(reason)) => {
+                return Ok(Ready::Settled(self.settle(draft, Step::Deny, reason, None).await?));
+            }
+        }
+        if draft.phase() == Phase::Authorized {
+            draft.step(Step::Claim, self.now(), "holds its root")?;
+        }
+        if let Some(trouble) = self.ledger.clock_trouble() {
+            return Ok(Ready::Settled(self.settle(draft, Step::Defer, trouble, None).await?));
+        }
+        // (2) Now that nobody else of us acts on it: is it what it was?
+        if !self.is_unchanged(&proposal, &look).await? {
+            look = self.look(&proposal).await?;
+            why = match self.weigh(&mut draft, &look) {
+                Weighed::Go { why, .. } => why,
+                Weighed::NotIndicated { reason } => {
+                    return Ok(Ready::Settled(match self.patience_ends(&draft) {
+                        Some(again) => self.settle(draft, Step::Defer, reason, Some(again)).await?,
+                        None => self.settle(draft, Step::FindObsolete, reason, None).await?,
+                    }));
+                }
+                Weighed::Settle { step, reason, not_before } => {
+                    return Ok(Ready::Settled(self.settle(draft, step, reason, not_before).await?));
+                }
+            };
+        }
+        let plan = match self.plan(&draft, &look).await? {
+            Ok(plan) => plan,
+            Err(reason) => return Ok(Ready::Settled(self.settle(draft, Step::Deny, reason, None).await?)),
+        };
+        // (3) What is going to be sent, and how it is taken back.
+        draft.step(Step::Begin, self.now(), format!("{why}: {}", plan.changes.join(", ")))?;
+        draft.status.plan = Some(plan);
+        Ok(Ready::Act(Box::new(self.save(draft).await?)))
+    }
+
+    /// When to look again at a target that seems not to need it; `None` once it has seemed so for
+    /// long enough. What crashes again and again is well in between, for a moment.
+    pub(super) fn patience_ends(&self, draft: &Draft) -> Option<DateTime<Utc>> {
+        let now = self.now();
+        let since = *self.unindicated().entry(draft.name()).or_insert(now);
+        let until = since + self.config.indication_patience.chrono();
+        (now < until).then(|| until.min(now + LOOK_AGAIN + (now - since) * 2 / 5))
+    }
+
+    /// Notes the verdict.
+    pub(super) fn weigh(&self, draft: &mut Draft, look: &Look) -> Weighed {
+        let (judgement, weighed) = match self.consider(draft.proposal(), look) {
+            Considered::Go { judgement, why } => (Some(judgement.clone()), Weighed::Go { judgement, why }),
+            Considered::NotIndicated { judgement, reason } => (Some(judgement), Weighed::NotIndicated { reason }),
+            Considered::Settle { judgement, step, reason, not_before } => {
+                (judgement, Weighed::Settle { step, reason, not_before })
+            }
+        };
+        if let Weighed::Go { .. } = weighed {
+            self.unindicated().remove(&draft.name());
+        }
+        draft.status.target_well = look.snapshot.is_well();
+        if let Some(judgement) = judgement {
+            draft.status.verdict = Some(judgement.verdict);
+        }
+        weighed
+    }
+
+    /// Asks the ledger for the root. Without a judgement nothing is counted: the debit was made
+    /// when it was first claimed.
+    pub(super) async fn claim(
+        &self,
+        draft: &Draft,
+        judgement: Option<&Judgement>,
+    ) -> Result<Result<Claim, NotClaimed>, DriveError> {
+        let (name, proposal) = (draft.name(), draft.proposal());
+        let no_rates = EffectiveRates::default();
+        let ask = ClaimAsk {
+            remediation: &name,
+            root: &proposal.root,
+            target: &proposal.target,
+            action: proposal.action.name(),
+            rates: judgement.map_or(&no_rates, |judgement| &judgement.rates),
+            concurrent: judgement.map(|judgement| judgement.concurrent.as_slice()).unwrap_or_default(),
+            holder: &self.holder,
+            hold_for: self.config.claim,
+            // What is verified has been answered: nothing of it can still be under way.
+            grace: if draft.phase() == Phase::Verifying {
+                Span::seconds(0)
+            } else {
+                self.config.server_request_timeout
+            },
+            cluster: &self.cluster,
+        };
+        let seed = || self.ledger_seed();
+        let claimed = self.ledger.change(&seed, |spec| match self.ledger.clock_trouble() {
+            Some(reason) => Err(NotClaimed::Later { reason, until: None, might_end_earlier: false }),
+            None => ledger::claim(spec, &ask, self.now()).map_err(|refused| not_claimed(refused, &name)),
+        });
+        let mut claimed = claimed.await?;
+        if let Err(NotClaimed::Later { until: Some(until), might_end_earlier: true, .. }) = &mut claimed {
+            *until = (*until).min(self.now() + self.config.retry.chrono());
+        }
+        Ok(claimed)
+    }
+
+    /// Makes the request. `Err` says why none can be made.
+    pub(super) async fn plan(&self, draft: &Draft, look: &Look) -> Result<Result<Plan, String>, DriveError> {
+        let epoch = draft.status.claim.as_ref().map(|claim| claim.epoch).unwrap_or_default();
+        let stamp = Stamp::new(draft.name(), epoch);
+        let proposal = draft.proposal();
+        let context = actions::Context {
+            client: &self.reader,
+            proposal,
+            snapshot: &look.snapshot,
+            stamp: &stamp,
+            now: self.now(),
+        };
+        let action = actions::for_action(&proposal.action);
+        let planned = async {
+            match action.plan(context).await {
+                Ok(plan) => Ok(Ok(plan)),
+                Err(PlanError::Read(error)) => Err(error),
+                Err(refused @ PlanError::Refused { .. }) => Ok(Err(refused.to_string())),
+            }
+        };
+        let mut plan = match self.within(|| format!("planning {}", draft.remediation().spec.title), planned).await? {
+            Ok(plan) => plan,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let size = |request| serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
+        let request = size(&plan.request);
+        if request > MAX_REQUEST {
+            return Ok(Err(format!("the request has {request} bytes, more than the {MAX_REQUEST} we write down")));
+        }
+        if let Some(bytes) = plan.inverse.as_ref().map(size).filter(|bytes| *bytes > MAX_INVERSE) {
+            plan.inverse = None;
+            plan.changes.push(format!("can't be undone: the way back has {bytes} bytes, more than {MAX_INVERSE}"));
+        }
+        Ok(Ok(plan))
+    }
+
+    /// Ends, or waits, in another phase, with nothing sent.
+    pub(super) async fn settle(
+        &self,
+        mut draft: Draft,
+        step: Step,
+        reason: String,
+        not_before: Option<DateTime<Utc>>,
+    ) -> Result<Next, DriveError> {
+        let now = self.now();
+        draft.step(step, now, reason)?;
+        let expires_at = draft.proposal().expires_at;
+        if !draft.phase().is_final() && draft.status.claim.take().is_some() {
+            let name = draft.name();
+            self.change_ledger(|spec| ledger::release(spec, &name, true)).await?;
+        }
+        if draft.phase() == Phase::Deferred {
+            let not_before = not_before.filter(|at| *at > now).unwrap_or(now + self.config.retry.chrono());
+            draft.status.not_before = Some(not_before);
+            self.save(draft).await?;
+            return Ok(Next::At(not_before.min(expires_at)));
+        }
+        let draft = self.save(draft).await?;
+        match draft.phase() {
+            Phase::AwaitingApproval => Ok(Next::At(expires_at)),
+            _ => self.finish(draft).await,
+        }
+    }
+}
+
+enum Ready {
+    Act(Box<Draft>),
+    Settled(Next),
+}
+
+pub(super) enum Weighed {
+    Go { judgement: Judgement, why: String },
+    NotIndicated { reason: String },
+    Settle { step: Step, reason: String, not_before: Option<DateTime<Utc>> },
+}
+
+fn not_claimed(refused: ClaimRefused, name: &str) -> NotClaimed {
+    let reason = refused.to_string();
+    match refused {
+        ClaimRefused::HeldByOther { remediation, until, .. } if remediation == name => {
+            NotClaimed::ElsewhereUntil(until)
+        }
+        ClaimRefused::HeldByOther { until, .. } | ClaimRefused::Concurrent { until, .. } => {
+            NotClaimed::Later { reason, until: Some(until), might_end_earlier: true }
+        }
+        ClaimRefused::RateExceeded { until, .. } | ClaimRefused::Full { until } => {
+            NotClaimed::Later { reason, until: Some(until), might_end_earlier: false }
+        }
+        ClaimRefused::HeldForPerson { .. } => NotClaimed::HeldForPerson(reason),
+    }
+}

@@ -1,0 +1,220 @@
+//! What is read of the cluster before anything is decided, and what follows from it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Duration, Utc};
+use evenkeel_model::{Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step};
+use evenkeel_policy::{Context, Judgement, PolicySource, Question, judge, needs_labels};
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject, ObjectMeta};
+
+use crate::actions::{self, Indication};
+use crate::error::ApiError;
+use crate::index::names_same;
+use crate::plane::{DriveError, Plane};
+
+/// How long what was read of target and policies counts as read just now.
+const STILL_LIVE: Duration = Duration::seconds(2);
+
+/// Everything a decision rests on, read just now.
+pub(super) struct Look {
+    pub(super) snapshot: Snapshot,
+    policies: Vec<PolicySource>,
+    labels: BTreeMap<String, String>,
+    root_is_related: bool,
+}
+
+/// What follows from a look.
+pub(super) enum Considered {
+    /// It may and should be done; why.
+    Go { judgement: Judgement, why: String },
+    /// The target does not need it as far as this one look tells, and why.
+    NotIndicated { judgement: Judgement, reason: String },
+    /// It ends, or waits, in another phase.
+    Settle { judgement: Option<Judgement>, step: Step, reason: String, not_before: Option<DateTime<Utc>> },
+}
+
+impl Plane {
+    /// Reads target, policies and ownership.
+    pub(super) async fn look(&self, proposal: &Proposal) -> Result<Look, DriveError> {
+        let (snapshot, policies, root_is_related) = futures::future::try_join3(
+            self.snapshot(&proposal.target),
+            async { Ok(self.policies.list().await?) },
+            self.root_is_related(proposal),
+        )
+        .await?;
+        let on_pod_of_root = || {
+            // A pod's incident may be its node's.
+            let node = snapshot.node.as_ref().map(|node| node.name.as_str());
+            proposal.root.kind == Kind::Node && snapshot.pod.is_some() && node == Some(proposal.root.name.as_str())
+        };
+        let root_is_related = root_is_related || on_pod_of_root();
+        let labels = if needs_labels(&proposal.target, &policies) {
+            self.labels(&proposal.target).await?
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Look { snapshot, policies, labels, root_is_related })
+    }
+
+    /// The target and its surroundings, as they are now.
+    pub(super) async fn snapshot(&self, target: &ObjectRef) -> Result<Snapshot, DriveError> {
+        let read = evenkeel_cluster::snapshot(&self.reader, target, self.records.as_ref(), self.now());
+        self.within(|| format!("reading {target}"), read).await
+    }
+
+    /// Waits for reads no longer than one request of ours may take.
+    pub(super) async fn within<T, E>(
+        &self,
+        what: impl Fn() -> String,
+        read: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, DriveError>
+    where
+        DriveError: From<E>,
+    {
+        let limit = self.config.request_timeout.get();
+        // Boxed: these are the largest futures there are.
+        match tokio::time::timeout(limit, Box::pin(read)).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(ApiError::Late { what: what(), limit }.into()),
+        }
+    }
+
+    /// The root is what is held and counted: a proposal does not choose it freely.
+    async fn root_is_related(&self, proposal: &Proposal) -> Result<bool, DriveError> {
+        if names_same(&proposal.root, &proposal.target) {
+            return Ok(true);
+        }
+        let target = &proposal.target;
+        let owners =
+            self.within(|| format!("reading the owners of {target}"), evenkeel_cluster::owners(&self.reader, target));
+        Ok(owners.await?.iter().any(|owner| names_same(owner, &proposal.root)))
+    }
+
+    /// Whether what was read just now still holds: every act of ours on the target, and most of
+    /// what befalls it, changes its version. One read from etcd instead of lists that wait for the
+    /// API server's caches to hear of our own last write (about 100 ms with Kubernetes 1.36).
+    pub(super) async fn is_unchanged(&self, proposal: &Proposal, look: &Look) -> Result<bool, DriveError> {
+        let age = self.now() - look.snapshot.taken_at;
+        if age > STILL_LIVE {
+            return Ok(false);
+        }
+        let found = self.metadata(&proposal.target).await?;
+        let version = found.and_then(|found| found.resource_version);
+        let then = look.snapshot.meta.as_ref().map(|meta| meta.resource_version.as_str());
+        Ok(version.is_some() && version.as_deref() == then)
+    }
+
+    async fn labels(&self, target: &ObjectRef) -> Result<BTreeMap<String, String>, DriveError> {
+        Ok(self.metadata(target).await?.and_then(|found| found.labels).unwrap_or_default())
+    }
+
+    async fn metadata(&self, target: &ObjectRef) -> Result<Option<ObjectMeta>, DriveError> {
+        let kind = target.kind;
+        let resource = ApiResource {
+            group: kind.group().to_owned(),
+            version: kind.version().to_owned(),
+            api_version: kind.api_version(),
+            kind: kind.as_str().to_owned(),
+            plural: kind.plural().to_owned(),
+        };
+        let client = self.reader.clone();
+        let api: Api<DynamicObject> = match &target.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let what = || format!("reading the metadata of {target}");
+        let read = async { api.get_metadata_opt(&target.name).await.map_err(|error| ApiError::of(what(), error)) };
+        Ok(self.within(what, read).await?.map(|found| found.metadata))
+    }
+
+    /// What policies and the action's own indication say to what was read.
+    pub(super) fn consider(&self, proposal: &Proposal, look: &Look) -> Considered {
+        let settle = |judgement, step, reason| Considered::Settle { judgement, step, reason, not_before: None };
+        // One that is being deleted is for the action to judge: a pod that can't go may need help.
+        if look.snapshot.meta.is_none() {
+            return settle(None, Step::FindObsolete, format!("{} does not exist (any more)", proposal.target));
+        }
+        if !look.root_is_related {
+            let reason = format!("{} does not belong to {}, which is held for it", proposal.target, proposal.root);
+            return settle(None, Step::Deny, reason);
+        }
+        let action = actions::for_action(&proposal.action);
+        let judgement = self.judge(proposal, look, action.takes_capacity(&look.snapshot));
+        let said = || {
+            let said: Vec<String> =
+                judgement.verdict.rules.iter().map(|rule| format!("{}: {}", rule.policy, rule.said)).collect();
+            said.join("; ")
+        };
+        let decision = judgement.verdict.decision.clone();
+        if decision == (Decision::Deny {}) {
+            let reason = said();
+            return settle(Some(judgement), Step::Deny, reason);
+        }
+        // Before people are asked, too: what is not needed is not worth their time.
+        let why = match action.indication(&look.snapshot) {
+            Indication::Indicated(why) => why,
+            Indication::NotIndicated(reason) => return Considered::NotIndicated { judgement, reason },
+        };
+        match decision {
+            Decision::Allow { mode: Mode::Enforce } => Considered::Go { judgement, why },
+            Decision::Allow { mode: Mode::Audit } => {
+                settle(Some(judgement), Step::AuthorizeInAudit, format!("{why}; not done in Audit mode"))
+            }
+            Decision::NeedsApproval { tier } => {
+                let reason = format!("{why}; people decide ({tier:?}): {}", said());
+                settle(Some(judgement), Step::AskPeople, reason)
+            }
+            Decision::Defer { until } => {
+                let (reason, not_before) = (said(), Some(until));
+                Considered::Settle { judgement: Some(judgement), step: Step::Defer, reason, not_before }
+            }
+            Decision::Deny {} => settle(Some(judgement), Step::Deny, String::new()),
+        }
+    }
+
+    fn judge(&self, proposal: &Proposal, look: &Look, takes_capacity: bool) -> Judgement {
+        let question = Question {
+            action: &proposal.action,
+            target: &proposal.target,
+            labels: &look.labels,
+            origin: proposal.origin,
+            ceiling: self.config.mode,
+            narrowed: look.snapshot.meta.as_ref().and_then(|meta| meta.mode.as_deref()),
+            context: context(&look.snapshot, takes_capacity),
+            protected: &self.protected,
+        };
+        let judgement = judge(&question, &look.policies);
+        let decision = match judgement.verdict.decision {
+            Decision::Allow { mode: Mode::Enforce } => "allow",
+            Decision::Allow { mode: Mode::Audit } => "audit",
+            Decision::NeedsApproval { .. } => "needs_approval",
+            Decision::Defer { .. } => "defer",
+            Decision::Deny {} => "deny",
+        };
+        self.metrics.verdict(decision, proposal.action.name());
+        judgement
+    }
+}
+
+fn context(snapshot: &Snapshot, takes_capacity: bool) -> Context {
+    let some = |n: i32| u32::try_from(n).unwrap_or(0);
+    let by_stateful_set = snapshot
+        .meta
+        .as_ref()
+        .and_then(|meta| meta.controller.as_ref())
+        .is_some_and(|controller| controller.kind == Kind::StatefulSet);
+    let workload = snapshot.workload.as_ref();
+    let available = match (workload, &snapshot.pod) {
+        (Some(workload), _) => some(workload.available),
+        (None, Some(pod)) => u32::from(pod.ready),
+        (None, None) => u32::try_from(snapshot.pods.iter().filter(|pod| pod.ready).count()).unwrap_or(u32::MAX),
+    };
+    Context {
+        // What a pod of a StatefulSet mounts is not read: it counts as data.
+        stateful: workload.is_some_and(|workload| workload.stateful) || by_stateful_set,
+        available,
+        takes_capacity,
+        replicas: workload.map(|workload| some(workload.desired)),
+    }
+}

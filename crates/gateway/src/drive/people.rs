@@ -1,0 +1,87 @@
+//! Telling people, and waiting for them.
+
+use evenkeel_model::{Action, Phase, Step};
+use evenkeel_runtime::trace;
+use tracing::Instrument as _;
+
+use crate::error::ApiError;
+use crate::events::Say;
+use crate::plane::{Draft, DriveError, Next, Plane};
+
+impl Plane {
+    /// Notify and escalate: an Event on the target and a line in the log. Nothing of the target is
+    /// written, so no policy is asked, no root is claimed, and Audit mode changes nothing. The
+    /// Event's name is fixed: said again, it is the same one.
+    pub(super) async fn tell_people(&self, draft: Draft) -> Result<Next, DriveError> {
+        let span = tracing::info_span!("gate.act", remediation = draft.name());
+        trace::set_parent(&span, draft.proposal().traceparent.as_deref());
+        let draft = self.told(draft).instrument(span).await?;
+        self.finish(draft).await
+    }
+
+    async fn told(&self, mut draft: Draft) -> Result<Draft, DriveError> {
+        let (now, name) = (self.now(), draft.name());
+        let proposal = draft.proposal();
+        // Late is better than never, but what nobody took up for an hour is no news any more.
+        if proposal.expires_at <= now && draft.phase().is_waiting() {
+            let reason = format!("its time ran out at {}", proposal.expires_at);
+            draft.step(Step::Expire, now, reason)?;
+            return self.save(draft).await;
+        }
+        let text = match &proposal.action {
+            Action::Notify(notify) => notify.message.clone(),
+            Action::Escalate(escalate) => {
+                format!("A person is needed ({:?}): {}", escalate.severity, proposal.rationale)
+            }
+            _ => proposal.rationale.clone(),
+        };
+        tracing::warn!(
+            remediation = name,
+            incident = proposal.incident,
+            target = %proposal.target,
+            action = %proposal.action.name(),
+            signals = proposal.signals.join(", "),
+            message = text,
+            "people are told"
+        );
+        let said = self.events.say(&Say { remediation: &name, proposal, phase: Phase::Succeeded, note: text }).await;
+        let reason = match said {
+            Ok(()) => "people were told by an Event on the target and in the log".to_owned(),
+            // No such namespace, or no right to it: the log has it.
+            Err(error) if !error.is_transient() => {
+                self.metrics.error("event");
+                format!("people were told in the log; no Event could be recorded: {}", short(&error))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let steps = [
+            (Phase::Deferred, Step::Reconsider, "looked at again"),
+            (Phase::Proposed, Step::Authorize, "telling people needs no policy"),
+            (Phase::Authorized, Step::Claim, "nothing is held for it"),
+            (Phase::Claimed, Step::Begin, "telling people"),
+            (Phase::Executing, Step::Act, "told"),
+        ];
+        for (from, step, why) in steps {
+            if draft.phase() == from {
+                draft.step(step, now, why)?;
+            }
+        }
+        draft.status.acted_at = Some(now);
+        draft.step(Step::Confirm, now, reason)?;
+        self.save(draft).await
+    }
+
+    /// People decide; nobody has until it expires. (Approvals are a capability of their own.)
+    pub(super) async fn await_people(&self, draft: Draft) -> Result<Next, DriveError> {
+        let expires_at = draft.proposal().expires_at;
+        if self.now() < expires_at {
+            return Ok(Next::At(expires_at));
+        }
+        let reason = format!("nobody approved it before {expires_at}");
+        self.settle(draft, Step::Expire, reason, None).await
+    }
+}
+
+fn short(error: &ApiError) -> String {
+    error.to_string().chars().take(256).collect()
+}

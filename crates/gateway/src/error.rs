@@ -1,0 +1,80 @@
+use std::time::Duration;
+
+use evenkeel_bus::BusError;
+
+/// The API server did not do what it was asked for one of our own objects.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It answered with an error, or not at all.
+    #[error("{what}: {source}")]
+    Failed {
+        /// What was asked.
+        what: String,
+        /// The answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// It did not answer in time. Whether it was done is not known.
+    #[error("{what}: no answer within {} s", limit.as_secs_f64())]
+    Late {
+        /// What was asked.
+        what: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// It answered with something else than was asked for.
+    #[error("{what}: expected {expected}, found {found}")]
+    Malformed {
+        /// What was asked.
+        what: String,
+        /// What belongs there.
+        expected: &'static str,
+        /// What was there.
+        found: String,
+    },
+}
+
+impl ApiError {
+    pub(crate) fn of(what: impl Into<String>, source: kube::Error) -> Self {
+        Self::Failed { what: what.into(), source: Box::new(source) }
+    }
+
+    /// The HTTP status, where there was an answer.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Failed { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Late { .. } | Self::Malformed { .. } => None,
+        }
+    }
+
+    /// Whether asking again later may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.code().is_none_or(|code| code == 408 || code == 429 || code >= 500)
+    }
+}
+
+/// Why the gateway can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting can't be worked with.
+    #[error(transparent)]
+    Config(#[from] crate::BadConfig),
+    /// Prometheus' address is none.
+    #[error("gateway.prometheusUrl: {0}")]
+    Prometheus(String),
+    /// The bus lacks something, or can't be used.
+    #[error("gateway: {what}: {source}")]
+    Bus {
+        /// What was asked of it.
+        what: &'static str,
+        /// Its answer.
+        #[source]
+        source: BusError,
+    },
+    /// A part of the gateway ended.
+    #[error("gateway: {0}")]
+    Ended(String),
+}

@@ -1,0 +1,149 @@
+//! The only plane that writes to the cluster: checks, decides, acts, verifies, undoes, reports.
+//!
+//! Proposals come from the bus and are believed in nothing. Those that pass the checks
+//! (`checks`, `proposals`) become Remediations, whose status on the API server is the authority;
+//! the loop (`work`) drives each through its lifecycle, one compare-and-set at a time (`drive`), and
+//! tells how it ended (`outcomes`).
+
+#[allow(dead_code, reason = "used by the loop")]
+mod actions;
+mod checks;
+mod clock_guard;
+mod config;
+mod drive;
+mod error;
+mod events;
+mod index;
+mod ledger;
+mod metrics;
+mod outcomes;
+mod plane;
+mod playbooks;
+mod policies;
+mod prometheus;
+mod proposals;
+mod queue;
+mod records;
+mod remediations;
+mod retention;
+mod sources;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use config::{BadConfig, Config};
+pub use error::{ApiError, Error};
+pub use metrics::Metrics;
+pub use playbooks::PlaybookSource;
+
+use std::sync::{Arc, Mutex};
+
+use evenkeel_bus::Bus;
+use evenkeel_model::Clock;
+use evenkeel_policy::Protected;
+use evenkeel_runtime::{Health, Shutdown, Supervisor};
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+
+use crate::plane::Plane;
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// Its settings.
+    pub config: Config,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The engine's namespace, in which Remediations and the Ledger live.
+    pub namespace: String,
+    /// This process, as claims name it: distinct for every start (pod name and a random part).
+    pub holder: String,
+    /// Where proposals come from and outcomes go.
+    pub bus: Arc<dyn Bus>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Readiness.
+    pub health: Health,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// For reads; it may retry.
+    pub reader: Client,
+    /// For everything that writes. It must not retry (`kube::Config::default_retry = false`), or a
+    /// request whose answer was lost would be sent again behind our back.
+    pub writer: Client,
+    /// Where playbooks are read.
+    pub playbooks: PlaybookSource,
+}
+
+/// Runs a gateway until shutdown: the steps begun are finished, everything else is left as it
+/// stands, for this process' next start or another gateway.
+///
+/// # Errors
+/// [`Error`] when a setting can't be worked with or a part of it ended.
+pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
+    parts.config.check()?;
+    let health = parts.health.clone();
+    let bus = health.part("bus");
+    let remediations = health.part("watch remediations");
+    let (asks, asked) = mpsc::unbounded_channel();
+    let plane = Arc::new(plane(parts, asks)?);
+
+    let mut tasks = Supervisor::new(shutdown.clone());
+    tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
+    tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
+    tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
+    tasks.spawn("proposals", async move { plane.take_proposals(bus, shutdown).await });
+    tasks.join().await.map_err(|ended| Error::Ended(ended.to_string()))
+}
+
+fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
+    let Parts { config, cluster, namespace, holder, bus, clock, health, metrics, reader, writer, playbooks } = parts;
+    let timeout = config.request_timeout.get();
+    let mut namespaces = config.protected_namespaces.clone();
+    namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
+    let prometheus = config
+        .prometheus_url
+        .as_deref()
+        .map(|url| prometheus::Prometheus::new(url, config.prometheus_timeout.get()))
+        .transpose()?;
+    Ok(Plane {
+        remediations: remediations::Remediations::new(
+            reader.clone(),
+            writer.clone(),
+            &namespace,
+            timeout,
+            metrics.clone(),
+        ),
+        ledger: ledger::LedgerKeeper::new(
+            writer.clone(),
+            &namespace,
+            Arc::clone(&clock),
+            timeout,
+            config.clock_tolerance,
+            metrics.clone(),
+            health.part("ledger"),
+        ),
+        policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
+        playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
+        events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
+        records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
+        protected: Protected { namespaces, nodes: config.protected_nodes.clone() },
+        prometheus,
+        index: Mutex::default(),
+        asks,
+        listed: watch::Sender::new(false),
+        sent: Mutex::default(),
+        saved: Mutex::default(),
+        unindicated: Mutex::default(),
+        verifying: Mutex::default(),
+        config,
+        cluster,
+        holder,
+        bus,
+        clock,
+        metrics,
+        reader,
+        writer,
+    })
+}

@@ -1,0 +1,109 @@
+//! How a Remediation ended, told on the bus and on the target. Until that is noted on the object it
+//! is told again: at least one Outcome, which its id makes one.
+
+use bytes::Bytes;
+use evenkeel_bus::{Publish, Subject, TraceContext};
+use evenkeel_model::{Outcome, Phase, Remediation};
+use evenkeel_policy::ledger;
+use evenkeel_runtime::trace;
+use kube::ResourceExt as _;
+use tracing::Instrument as _;
+
+use crate::events::Say;
+use crate::index::{self, ACKNOWLEDGED_ANNOTATION};
+use crate::plane::{Draft, DriveError, Next, Plane};
+
+impl Plane {
+    /// Gives up what a final Remediation held, tells how it ended, and notes that it did.
+    pub(crate) async fn finish(&self, draft: Draft) -> Result<Next, DriveError> {
+        if draft.status.outcome_published == Some(draft.phase()) {
+            return self.free_when_acknowledged(&draft).await;
+        }
+        let span = tracing::info_span!("gate.outcome", remediation = draft.name(), phase = %draft.phase());
+        trace::set_parent(&span, draft.proposal().traceparent.as_deref());
+        self.tell(draft).instrument(span).await
+    }
+
+    async fn tell(&self, mut draft: Draft) -> Result<Next, DriveError> {
+        self.verifying().remove(&draft.name());
+        self.sent().remove(&draft.name());
+        self.unindicated().remove(&draft.name());
+        let (name, phase) = (draft.name(), draft.phase());
+        let mutating = draft.proposal().action.name().is_mutating();
+        if mutating && phase.needs_acknowledgement() {
+            self.change_ledger(|spec| ledger::hold_for_person(spec, &name)).await?;
+        } else if mutating {
+            self.change_ledger(|spec| ledger::release(spec, &name, nothing_was_sent(phase))).await?;
+        }
+        self.publish(&outcome(&draft)).await?;
+        if mutating {
+            let note = format!("{}: {}", draft.proposal().action.name(), draft.status.reason);
+            self.events.try_say(&Say { remediation: &name, proposal: draft.proposal(), phase, note }).await;
+        }
+        draft.status.outcome_published = Some(phase);
+        self.save(draft).await?;
+        Ok(Next::Done)
+    }
+
+    async fn free_when_acknowledged(&self, draft: &Draft) -> Result<Next, DriveError> {
+        let acknowledged = draft.remediation().annotations().get(ACKNOWLEDGED_ANNOTATION);
+        if let Some(by) = acknowledged.filter(|_| draft.phase().needs_acknowledgement()) {
+            let name = draft.name();
+            tracing::info!(remediation = name, by, "acknowledged; its root is free");
+            self.change_ledger(|spec| ledger::acknowledge(spec, &name)).await?;
+        }
+        Ok(Next::Done)
+    }
+
+    /// A change of the ledger that can't be refused.
+    pub(crate) async fn change_ledger(
+        &self,
+        change: impl Fn(&evenkeel_model::LedgerSpec) -> evenkeel_model::LedgerSpec,
+    ) -> Result<(), DriveError> {
+        let seed = || self.ledger_seed();
+        let changed = self.ledger.change(&seed, |spec| Ok::<_, std::convert::Infallible>((change(spec), ())));
+        match changed.await? {
+            Ok(()) => Ok(()),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Puts an Outcome on the bus.
+    pub(crate) async fn publish(&self, outcome: &Outcome) -> Result<(), DriveError> {
+        let payload = serde_json::to_vec(outcome).map_err(|source| DriveError::Json { what: "an outcome", source })?;
+        let message = Publish {
+            subject: Subject::Outcome,
+            id: outcome.id(),
+            payload: Bytes::from(payload),
+            trace: TraceContext { traceparent: trace::traceparent(&tracing::Span::current()) },
+        };
+        let published = self.bus.publish(message).await;
+        published.map(drop).map_err(|source| DriveError::Bus { what: "publishing an outcome", source })
+    }
+}
+
+/// Whether a final phase means that no request has changed anything: what was debited is given back.
+fn nothing_was_sent(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Denied | Phase::WouldExecute | Phase::Expired | Phase::Cancelled | Phase::Obsolete | Phase::Failed
+    )
+}
+
+fn outcome(draft: &Draft) -> Outcome {
+    let (proposal, status) = (draft.proposal(), &draft.status);
+    let remediation: &Remediation = draft.remediation();
+    Outcome {
+        remediation: draft.name(),
+        incident: proposal.incident.clone(),
+        number: proposal.number,
+        target: proposal.target.clone(),
+        root: proposal.root.clone(),
+        action: proposal.action.name(),
+        playbook: proposal.playbook.clone(),
+        phase: status.phase,
+        reason: status.reason.clone(),
+        target_well: status.target_well,
+        ended_at: index::ended_at(remediation).unwrap_or(proposal.proposed_at),
+    }
+}

@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use evenkeel_bus::Bus;
+use evenkeel_cluster::{AvailabilityLookup, ReadError};
+use evenkeel_model::{
+    Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Span, Step,
+};
+use evenkeel_policy::Protected;
+use kube::{Client, ResourceExt as _};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::events::Events;
+use crate::index::{self, Index};
+use crate::ledger::LedgerKeeper;
+use crate::metrics::Metrics;
+use crate::playbooks::Playbooks;
+use crate::policies::Policies;
+use crate::prometheus::Prometheus;
+use crate::remediations::{Read, Remediations, ReplaceError};
+
+/// Debits are kept this long when a lost ledger is made anew: the longest window a rate can have.
+const LONGEST_WINDOW: Span = Span::hours(7 * 24);
+
+/// Everything the gateway's tasks share.
+pub(crate) struct Plane {
+    pub(crate) config: Config,
+    pub(crate) cluster: String,
+    /// This process, distinct for every start of it.
+    pub(crate) holder: String,
+    pub(crate) protected: Protected,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Reads only.
+    pub(crate) reader: Client,
+    /// The one that may change the cluster; it never retries by itself.
+    pub(crate) writer: Client,
+    pub(crate) remediations: Remediations,
+    pub(crate) ledger: LedgerKeeper,
+    pub(crate) policies: Policies,
+    pub(crate) playbooks: Playbooks,
+    pub(crate) prometheus: Option<Prometheus>,
+    pub(crate) events: Events,
+    pub(crate) records: Arc<dyn AvailabilityLookup>,
+    pub(crate) index: Mutex<Index>,
+    /// Names that want to be looked at.
+    pub(crate) asks: mpsc::UnboundedSender<String>,
+    /// Whether all Remediations have been listed once.
+    pub(crate) listed: watch::Sender<bool>,
+    /// The last epoch under which this process sent a request for a Remediation that is Executing.
+    pub(crate) sent: Mutex<BTreeMap<String, u64>>,
+    /// The version each Remediation under way had when we wrote it last.
+    pub(crate) saved: Mutex<BTreeMap<String, Option<String>>>,
+    /// Since when each target's looks have said that it does not need its action.
+    pub(crate) unindicated: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// Open `gate.verify` spans by Remediation: one span lasts from the act to the conclusion.
+    pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
+}
+
+/// Why a step could not be taken; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriveError {
+    /// Somebody else wrote the Remediation: look at what it is now.
+    #[error("{0} was changed by somebody else")]
+    Conflict(String),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{what}: {source}")]
+    Bus {
+        what: &'static str,
+        #[source]
+        source: evenkeel_bus::BusError,
+    },
+    #[error("{what} could not be written as JSON: {source}")]
+    Json {
+        what: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
+    Busy(usize),
+    #[error(transparent)]
+    Lifecycle(#[from] NotPossible),
+}
+
+impl From<ReplaceError> for DriveError {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Conflict(name) => Self::Conflict(name),
+            ReplaceError::Api(error) => Self::Api(error),
+        }
+    }
+}
+
+/// When a Remediation wants to be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    At(DateTime<Utc>),
+    Done,
+}
+
+/// A Remediation with changes that are not written yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    // Boxed: drafts are handed from future to future.
+    remediation: Box<Remediation>,
+    pub(crate) status: Box<RemediationStatus>,
+    entered: Vec<Phase>,
+}
+
+impl Draft {
+    pub(crate) fn of(remediation: &Remediation) -> Self {
+        let entered = if remediation.status.is_none() { vec![Phase::Proposed] } else { Vec::new() };
+        Self { status: Box::new(index::status(remediation)), remediation: Box::new(remediation.clone()), entered }
+    }
+
+    /// Takes a step of the lifecycle.
+    pub(crate) fn step(&mut self, step: Step, at: DateTime<Utc>, reason: impl Into<String>) -> Result<(), NotPossible> {
+        self.status.advance(step, at, reason)?;
+        self.entered.push(self.status.phase);
+        Ok(())
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.status.phase
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.remediation.name_any()
+    }
+
+    pub(crate) fn remediation(&self) -> &Remediation {
+        &self.remediation
+    }
+
+    pub(crate) fn proposal(&self) -> &Proposal {
+        &self.remediation.spec.proposal
+    }
+}
+
+impl Plane {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sent(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn saved(&self) -> MutexGuard<'_, BTreeMap<String, Option<String>>> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unindicated(&self) -> MutexGuard<'_, BTreeMap<String, DateTime<Utc>>> {
+        self.unindicated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn verifying(&self) -> MutexGuard<'_, BTreeMap<String, tracing::Span>> {
+        self.verifying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a draft by compare-and-set, and goes on from what was written.
+    pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
+        draft.remediation.status = Some(*draft.status);
+        let written = Box::new(self.remediations.replace_status(&draft.remediation).await?);
+        let action = written.spec.proposal.action.name();
+        let (name, status) = (written.name_any(), Box::new(index::status(&written)));
+        for phase in &draft.entered {
+            self.metrics.phase(*phase, action);
+        }
+        if !draft.entered.is_empty() {
+            let (phase, reason, target) = (status.phase, &status.reason, &written.spec.proposal.target);
+            tracing::info!(remediation = name, %phase, reason, %action, %target, "remediation");
+        }
+        self.saved().insert(name, written.resource_version());
+        let draft = Draft { status, remediation: written, entered: Vec::new() };
+        self.index().apply(Arc::new((*draft.remediation).clone()));
+        Ok(draft)
+    }
+
+    /// Reads a Remediation anew.
+    pub(crate) async fn refresh(&self, name: &str) -> Result<(), ApiError> {
+        let read = self.remediations.get(name).await?;
+        self.take_in(name, read);
+        Ok(())
+    }
+
+    /// Notes what an object is now. True when that is news.
+    pub(crate) fn take_in(&self, name: &str, read: Option<Read>) -> bool {
+        let mut index = self.index();
+        let news = match read {
+            Some(Read::Known(remediation)) => index.apply(Arc::new(*remediation)),
+            Some(Read::Aside { name, reason }) => {
+                if index.set_aside(&name, reason.clone()) {
+                    self.metrics.error("remediation not understood");
+                    tracing::warn!(remediation = name, reason, "not understood; left alone");
+                }
+                false
+            }
+            None => {
+                index.remove(name);
+                false
+            }
+        };
+        self.metrics.open.set(count(index.open().count()));
+        self.metrics.aside.set(count(index.aside()));
+        self.metrics.unacknowledged.set(count(index.unacknowledged().count()));
+        news
+    }
+
+    /// What a ledger that is lost, or never was, has to remember: it is made anew of the
+    /// Remediations, so that deleting it permits nothing.
+    pub(crate) fn ledger_seed(&self) -> LedgerSpec {
+        seed(&self.index(), &self.cluster, self.now())
+    }
+}
+
+pub(crate) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn seed(index: &Index, cluster: &str, now: DateTime<Utc>) -> LedgerSpec {
+    let mut ledger = LedgerSpec::default();
+    for remediation in index.iter() {
+        let (name, proposal) = (remediation.name_any(), &remediation.spec.proposal);
+        let Some(status) = &remediation.status else { continue };
+        let held = status.phase.holds_claim();
+        if let Some(claim) = &status.claim {
+            ledger.epoch = ledger.epoch.max(claim.epoch);
+            if held {
+                let claim = LedgerClaim {
+                    remediation: name.clone(),
+                    root: proposal.root.clone(),
+                    epoch: claim.epoch,
+                    until: claim.until,
+                    holder: claim.holder.clone(),
+                    policies: Vec::new(),
+                };
+                ledger.claims.insert(proposal.root.key(cluster), claim);
+            }
+        }
+        let begun = status.history.iter().find(|transition| transition.phase == Phase::Executing);
+        let Some(begun) = begun.filter(|_| proposal.action.name().is_mutating() && status.phase != Phase::Failed)
+        else {
+            continue;
+        };
+        let forget_at = begun.at.checked_add_signed(LONGEST_WINDOW.chrono()).unwrap_or(begun.at);
+        if forget_at > now {
+            ledger.debits.push(Debit {
+                remediation: name,
+                action: proposal.action.name(),
+                target: proposal.target.key(cluster),
+                namespace: proposal.target.namespace.clone(),
+                at: begun.at,
+                forget_at,
+            });
+        }
+    }
+    ledger.debits.sort_by(|a, b| (a.at, &a.remediation).cmp(&(b.at, &b.remediation)));
+    ledger
+}

@@ -1,0 +1,96 @@
+//! The ActionPolicies as they are on the API server now: read anew for every decision.
+
+use std::time::Duration;
+
+use evenkeel_model::{ActionPolicy, Kind};
+use evenkeel_policy::PolicySource;
+use evenkeel_runtime::HealthPart;
+use kube::api::ListParams;
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+pub(crate) struct Policies {
+    api: Api<DynamicObject>,
+    timeout: Duration,
+    health: HealthPart,
+}
+
+impl Policies {
+    pub(crate) fn new(reader: Client, timeout: Duration, health: HealthPart) -> Self {
+        let resource = ApiResource::erase::<ActionPolicy>(&());
+        Self { api: Api::all_with(reader, &resource), timeout, health }
+    }
+
+    /// All policies, those that can't be understood among them: they deny.
+    ///
+    /// # Errors
+    /// When they can't be read. Nothing may be permitted then.
+    pub(crate) async fn list(&self) -> Result<Vec<PolicySource>, ApiError> {
+        let what = "listing action policies";
+        let list = tokio::time::timeout(self.timeout, self.api.list(&ListParams::default())).await;
+        let list = match list {
+            Ok(list) => list.map_err(|error| ApiError::of(what, error)),
+            Err(_) => Err(ApiError::Late { what: what.to_owned(), limit: self.timeout }),
+        };
+        match list {
+            Ok(list) => {
+                self.health.ready();
+                Ok(list.into_iter().map(source).collect())
+            }
+            Err(error) => {
+                self.health.not_ready(error.to_string());
+                Err(error)
+            }
+        }
+    }
+}
+
+fn source(object: DynamicObject) -> PolicySource {
+    let name = object.name_any();
+    let matches = object.data.pointer("/spec/match").cloned().unwrap_or(Value::Null);
+    match object.try_parse::<ActionPolicy>() {
+        Ok(policy) => PolicySource::Loaded { name, spec: policy.spec },
+        Err(error) => {
+            let part = |field: &str| matches.get(field).cloned().unwrap_or(Value::Null);
+            PolicySource::Broken {
+                name,
+                reason: error.to_string(),
+                namespaces: serde_json::from_value::<Vec<String>>(part("namespaces")).ok(),
+                kinds: serde_json::from_value::<Vec<Kind>>(part("kinds")).ok(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sent(spec: Value) -> PolicySource {
+        let object = json!({
+            "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": {"name": "shop"}, "spec": spec,
+        });
+        source(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn a_policy_that_can_not_be_understood_still_says_what_it_is_about() {
+        let source = sent(json!({
+            "mode": "Whatever", "match": {"namespaces": ["shop"], "kinds": ["Deployment"], "selector": {}},
+        }));
+        let PolicySource::Broken { namespaces, kinds, .. } = source else { panic!("{source:?}") };
+        assert_eq!(namespaces, Some(vec!["shop".to_owned()]));
+        assert_eq!(kinds, Some(vec![Kind::Deployment]));
+    }
+
+    #[test]
+    fn one_that_does_not_even_say_that_may_be_about_anything() {
+        let source = sent(json!({"match": {"kinds": ["Gizmo"]}}));
+        assert!(matches!(source, PolicySource::Broken { namespaces: None, kinds: None, .. }), "{source:?}");
+    }
+}

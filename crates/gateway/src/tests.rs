@@ -1,0 +1,282 @@
+//! The whole plane on a bus and an API server in memory, in virtual time: from message to outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use evenkeel_bus::{Bus as _, Cluster, MemoryBus, MemoryOptions, Publish, Stored, Stream, Subject, TraceContext};
+use evenkeel_cluster::testing::SHOP;
+use evenkeel_model::{
+    Action, Clock, Escalate, EscalationSeverity, Kind, Mode, ObjectRef, Outcome, Phase, PlaybookStep, Proposal,
+};
+use evenkeel_playbook::Loaded;
+use evenkeel_runtime::metrics::Registry;
+use evenkeel_runtime::{Health, Shutdown};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::testing::world::{Fault, World};
+use crate::testing::{playbook, proposal};
+use crate::{Config, Metrics, Parts, PlaybookSource};
+
+/// Goes by tokio's time, which the tests do not wait for.
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> DateTime<Utc> {
+        start() + chrono::Duration::from_std(self.0.elapsed()).unwrap()
+    }
+}
+
+fn start() -> DateTime<Utc> {
+    "2026-11-21T04:00:00Z".parse().unwrap()
+}
+
+struct Bench {
+    world: World,
+    bus: MemoryBus,
+    health: Health,
+    shutdown: Shutdown,
+    running: tokio::task::JoinHandle<Result<(), crate::Error>>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
+        let world = World::new(SHOP, Arc::clone(&clock));
+        world.edit("/namespaces/shop", |namespace| namespace["metadata"]["annotations"] = Value::Null);
+        let rates = json!({"target": "9/1h", "namespace": "9/1h", "cluster": "9/1h"});
+        world.put(json!({
+            "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": {"name": "shop"},
+            "spec": {
+                "mode": "Enforce",
+                "match": {"namespaces": ["shop"], "kinds": ["Deployment"], "selector": {}},
+                "actions": [{"do": "rollbackWorkload", "tier": "Low", "origins": ["Playbook"], "rate": rates}],
+                "limits": {"concurrent": 3},
+            },
+        }));
+        let bus = MemoryBus::new(MemoryOptions::new(Cluster::new("prod").unwrap(), Arc::clone(&clock)));
+        let (health, shutdown) = (Health::new(), Shutdown::new());
+        let parts = Parts {
+            config: Config { mode: Mode::Enforce, ..Config::default() },
+            cluster: "prod".to_owned(),
+            namespace: "evenkeel".to_owned(),
+            holder: "gateway-1".to_owned(),
+            bus: Arc::new(bus.clone()),
+            clock,
+            health: health.clone(),
+            metrics: Metrics::register(&mut Registry::default()),
+            reader: world.client(),
+            writer: world.client(),
+            playbooks: PlaybookSource::Files(vec![Loaded::new("bad-rollout", playbook()).unwrap()]),
+        };
+        let running = tokio::spawn(crate::run(parts, shutdown.clone()));
+        Self { world, bus, health, shutdown, running }
+    }
+
+    async fn publish(&self, id: &str, payload: Vec<u8>) {
+        let message = Publish {
+            subject: Subject::Proposal,
+            id: id.to_owned(),
+            payload: Bytes::from(payload),
+            trace: TraceContext::default(),
+        };
+        self.bus.publish(message).await.unwrap();
+    }
+
+    async fn propose(&self, proposal: &Proposal) {
+        self.publish(&proposal.name(), serde_json::to_vec(proposal).unwrap()).await;
+    }
+
+    async fn stored(&self, stream: Stream) -> Vec<Stored> {
+        self.bus.replay(stream, None).await.unwrap().map(Result::unwrap).collect().await
+    }
+
+    /// Outcomes in order, once there are so many.
+    async fn outcomes(&self, many: usize) -> Vec<Outcome> {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        loop {
+            let stored = self.stored(Stream::Outcomes).await;
+            let outcomes: Vec<Outcome> =
+                stored.iter().map(|stored| serde_json::from_slice(&stored.payload).unwrap()).collect();
+            if outcomes.len() >= many {
+                return outcomes;
+            }
+            assert!(Instant::now() < deadline, "{outcomes:#?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn unacknowledged(&self) -> u64 {
+        let status = self.bus.status().await.unwrap();
+        let consumer = status.consumers.iter().find(|it| it.name.contains("gateway-proposals")).unwrap();
+        consumer.pending + consumer.unacknowledged
+    }
+
+    /// The controller: a good template gets well, a bad one does not.
+    fn heal_when_patched(&self) {
+        self.world.react(|world, line| {
+            if line == "PATCH deployments/cart" {
+                heal(world);
+            }
+        });
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+fn heal(world: &World) {
+    world.remove("/pods/cart-69f6589c46-hvsh5");
+    world.edit("/deployments/cart", |cart| {
+        cart["status"]["replicas"] = json!(3);
+        cart["status"]["updatedReplicas"] = json!(3);
+        cart["status"]["unavailableReplicas"] = json!(0);
+        cart["status"]["observedGeneration"] = cart["metadata"]["generation"].clone();
+        cart["status"]["conditions"] = json!([]);
+    });
+}
+
+fn cart(number: u32) -> Proposal {
+    let cart = ObjectRef::namespaced(Kind::Deployment, "shop", "cart");
+    let expires_at = start() + chrono::Duration::minutes(30);
+    Proposal { target: cart.clone(), root: cart, proposed_at: start(), expires_at, ..proposal(number) }
+}
+
+fn escalation(number: u32) -> Proposal {
+    let step = PlaybookStep { name: "built-in".to_owned(), version: "-".to_owned(), step: "escalate".to_owned() };
+    let action = Action::Escalate(Escalate { severity: EscalationSeverity::Page });
+    Proposal { action, playbook: step, ..cart(number) }
+}
+
+fn phases(outcomes: &[Outcome]) -> Vec<(u32, Phase)> {
+    outcomes.iter().map(|outcome| (outcome.number, outcome.phase)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_message_to_outcome() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    let outcomes = bench.outcomes(1).await;
+    assert_eq!(phases(&outcomes), [(1, Phase::Succeeded)]);
+    assert_eq!(outcomes[0].target_well, Some(true));
+    assert_eq!(bench.unacknowledged().await, 0);
+    assert_eq!(bench.health.missing(), []);
+    let effects = bench.world.written();
+    assert_eq!(effects.iter().filter(|line| *line == "PATCH deployments/cart").count(), 1, "{effects:#?}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_fails_its_checks_is_answered_and_becomes_no_object() {
+    let bench = Bench::start();
+    let mut wrong = cart(1);
+    wrong.playbook.version = "0".repeat(16);
+    bench.propose(&wrong).await;
+    let outcomes = bench.outcomes(1).await;
+    assert_eq!(phases(&outcomes), [(1, Phase::Denied)]);
+    assert!(outcomes[0].reason.contains("was proposed from"), "{}", outcomes[0].reason);
+    assert!(bench.world.get(&format!("/remediations/{}", wrong.name())).is_none());
+    assert_eq!(bench.unacknowledged().await, 0);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_read_goes_to_the_dead_with_its_reason() {
+    let bench = Bench::start();
+    bench.publish("garbage", b"{\"incident\":".to_vec()).await;
+    bench.publish("huge", vec![b' '; 300 * 1024]).await;
+    bench.propose(&escalation(1)).await;
+    assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)], "the rest goes on");
+    let dead = bench.stored(Stream::Dead).await;
+    let reasons: Vec<String> = dead.into_iter().filter_map(|stored| stored.reason).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains("expected a proposal") && reasons[1].contains("307200"), "{reasons:?}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_proposal_delivered_again_is_the_same_object() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    bench.publish("again", serde_json::to_vec(&cart(1)).unwrap()).await;
+    bench.outcomes(1).await;
+    bench.publish("once-more", serde_json::to_vec(&cart(1)).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)]);
+    assert_eq!(bench.unacknowledged().await, 0);
+    let written = bench.world.written();
+    assert_eq!(written.iter().filter(|line| *line == "POST remediations").count(), 1, "{written:#?}");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_the_creation_makes_no_second_object() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    bench.world.fault("POST remediations", Fault::AfterCommit);
+    bench.propose(&cart(1)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.unacknowledged().await, 0);
+    assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_api_server_away_a_proposal_waits_and_is_not_taken_for_poison() {
+    let bench = Bench::start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for _ in 0..40 {
+        bench.world.fault("POST remediations", Fault::BeforeCommit);
+    }
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)]);
+    assert!(bench.stored(Stream::Dead).await.is_empty());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_seemed_to_help_and_did_not_is_not_tried_again() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    bench.outcomes(1).await;
+    // The same trouble again, in a new incident: the same step, then the next one.
+    let again = Proposal { incident: "i-2".to_owned(), recurrence_of: Some(cart(1).name()), ..cart(1) };
+    bench.propose(&again).await;
+    let next = Proposal { incident: "i-2".to_owned(), recurrence_of: Some(cart(1).name()), ..escalation(2) };
+    bench.propose(&next).await;
+    let outcomes = bench.outcomes(4).await;
+    let mut ended: Vec<(String, Phase)> =
+        outcomes.iter().map(|it| (format!("{}/{}", it.incident, it.number), it.phase)).collect();
+    ended.sort();
+    let expected = [
+        ("i-1/1", Phase::Succeeded),
+        ("i-1/1", Phase::Regressed),
+        ("i-2/1", Phase::Denied),
+        ("i-2/2", Phase::Succeeded),
+    ];
+    assert_eq!(ended, expected.map(|(which, phase)| (which.to_owned(), phase)));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_leaves_what_is_verified_to_others() {
+    let bench = Bench::start();
+    bench.propose(&cart(1)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let phase =
+        |bench: &Bench| bench.world.get(&format!("/remediations/{}", cart(1).name())).unwrap()["status"].clone();
+    assert_eq!(phase(&bench)["phase"], "Verifying");
+    let world = bench.world.clone();
+    bench.stop().await;
+    let remediation = world.get(&format!("/remediations/{}", cart(1).name())).unwrap();
+    assert_eq!(remediation["status"]["phase"], "Verifying");
+}

@@ -1,0 +1,113 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::object::ObjectRef;
+
+/// Where a signal was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Source {
+    /// Posted by an Alertmanager.
+    Alertmanager,
+    /// Polled from Prometheus.
+    Prometheus,
+    /// Watched on the API server.
+    Kubernetes,
+}
+
+impl Source {
+    /// The token in bus subjects and metric labels.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Alertmanager => "alertmanager",
+            Self::Prometheus => "prometheus",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// Whether what was seen is so or has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SignalState {
+    /// It is so.
+    Firing,
+    /// It has ended.
+    Resolved,
+}
+
+/// How bad it is, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// Users suffer, or soon will.
+    Critical,
+}
+
+impl Severity {
+    /// Lower-case name, as alert labels write it.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One normalized observation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Signal {
+    /// Identity of the *transition*: the same alert posted again, by whichever Alertmanager, has
+    /// the same id. Alertmanager: fingerprint, startsAt and state; Kubernetes: uid, reason and
+    /// lastTransitionTime, restart-count bucket or Job condition.
+    pub id: String,
+    /// Where it was seen.
+    pub source: Source,
+    /// The alert's name, or the reason as Kubernetes writes it (`CrashLoopBackOff`).
+    pub name: String,
+    /// Whether it is so or has ended.
+    pub state: SignalState,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The object it is about; absent where none could be told, and then only notify playbooks match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ObjectRef>,
+    /// The object a person would act on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<ObjectRef>,
+    /// What this may be one of many effects of: the node a pod runs on, the quota that refused it,
+    /// the ConfigMap that is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<ObjectRef>,
+    /// The alert's labels, redacted and bounded; empty for other sources.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// One line for people, redacted, at most 512 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Why no automatic action may follow: a silence, an inhibition, a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<String>,
+    /// When it began.
+    pub starts_at: DateTime<Utc>,
+    /// When it ended, for resolved ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<DateTime<Utc>>,
+    /// When the observer saw it.
+    pub observed_at: DateTime<Utc>,
+}
+
+impl Signal {
+    /// The object incidents are kept under: the root, else the target.
+    pub fn subject(&self) -> Option<&ObjectRef> {
+        self.root.as_ref().or(self.target.as_ref())
+    }
+}

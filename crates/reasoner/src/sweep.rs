@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use evenkeel_model::{Incident, Severity};
+use evenkeel_runtime::{BoxError, Shutdown};
+
+use crate::core::Core;
+use crate::incidents::ReadError;
+use crate::metrics::NeedsHumanLabels;
+
+/// At most so many incidents are named in a metric.
+const MAX_NAMED: usize = 100;
+
+/// Looks through all incidents now and then: takes up those whose wake-up was lost, drops those
+/// closed long ago, and says how many need a person.
+pub(crate) async fn follow(core: Arc<Core>, shutdown: Shutdown) -> Result<(), BoxError> {
+    let mut ticks = tokio::time::interval(core.config.sweep.get());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = once(&core).await {
+            tracing::warn!(%error, "the incidents could not be looked through; trying again at the next turn");
+        }
+    }
+}
+
+async fn once(core: &Arc<Core>) -> Result<(), ReadError> {
+    let now = core.clock.now();
+    let mut open = 0;
+    let mut named = Vec::new();
+    for key in core.incidents.keys().await? {
+        let incident = match core.incidents.get(&key).await {
+            Ok(Some(found)) => found.incident,
+            Ok(None) => continue,
+            Err(error @ ReadError::Malformed { .. }) => {
+                tracing::warn!(%error, "left alone");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(closed_at) = incident.closed_at {
+            if now - closed_at > core.config.keep_closed.chrono() {
+                core.incidents.remove(&key).await?;
+            }
+            continue;
+        }
+        open += 1;
+        if incident.needs_human.is_some() && named.len() < MAX_NAMED {
+            named.push(labels(&incident));
+        }
+        let overdue = incident.wake_at.is_some_and(|at| now - at > chrono::Duration::seconds(30));
+        if overdue {
+            Core::plan_soon(core, key);
+        }
+    }
+    core.metrics.incidents_open.set(open);
+    core.metrics.needs_human.clear();
+    for labels in named {
+        core.metrics.needs_human.get_or_create(&labels).set(1);
+    }
+    Ok(())
+}
+
+fn labels(incident: &Incident) -> NeedsHumanLabels {
+    NeedsHumanLabels {
+        incident: incident.id.clone(),
+        object: incident.root.as_ref().map(ToString::to_string).unwrap_or_default(),
+        severity: incident.firing().map(|signal| signal.severity).max().unwrap_or(Severity::Info).token(),
+    }
+}

@@ -1,0 +1,207 @@
+//! The walls between the rooms, held over what cargo says that each crate links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::env;
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Deserialize)]
+struct DependencyKind {
+    kind: Option<String>,
+}
+
+/// What each package links directly, by name; not what only its tests or build scripts use.
+struct Links(BTreeMap<String, BTreeSet<String>>);
+
+impl Links {
+    fn read() -> Self {
+        let output = Command::new(env::cargo())
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .current_dir(env::workspace().unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
+        let names: BTreeMap<&str, &str> =
+            metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
+        let links = metadata.resolve.nodes.iter().map(|node| {
+            let normal =
+                node.deps.iter().filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind.is_none()));
+            (
+                names[node.id.as_str()].to_owned(),
+                normal.map(|dependency| names[dependency.pkg.as_str()].to_owned()).collect(),
+            )
+        });
+        let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, direct) in links {
+            let direct: BTreeSet<String> = direct;
+            all.entry(name).or_default().extend(direct);
+        }
+        Self(all)
+    }
+
+    fn everything(&self, room: &str) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![room];
+        while let Some(name) = open.pop() {
+            for next in self.0.get(name).unwrap_or_else(|| panic!("no package {name}")) {
+                if found.insert(next.as_str()) {
+                    open.push(next);
+                }
+            }
+        }
+        found
+    }
+
+    fn who_links_directly(&self, library: &str) -> BTreeSet<&str> {
+        let ours = self.0.iter().filter(|(name, _)| name.starts_with("evenkeel"));
+        ours.filter(|(_, direct)| direct.contains(library)).map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+#[test]
+fn pure_rooms_link_no_runtime_no_client_and_no_randomness() {
+    let links = Links::read();
+    for room in ["evenkeel-model", "evenkeel-playbook", "evenkeel-policy", "evenkeel-planner"] {
+        let everything = links.everything(room);
+        for forbidden in
+            ["tokio", "kube", "kube-client", "kube-runtime", "async-nats", "hyper", "reqwest", "rand", "getrandom"]
+        {
+            assert!(!everything.contains(forbidden), "{room} links {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn what_is_linked_is_seen_also_through_others() {
+    let links = Links::read();
+    assert!(links.everything("evenkeel-gateway").contains("kube-client"));
+    assert!(links.everything("evenkeel-reasoner").contains("async-nats"), "through the bus");
+}
+
+#[test]
+fn rooms_know_only_whom_they_may() {
+    let links = Links::read();
+    for (room, forbidden) in [
+        ("evenkeel-model", "evenkeel-playbook"),
+        ("evenkeel-policy", "evenkeel-planner"),
+        ("evenkeel-policy", "evenkeel-playbook"),
+        ("evenkeel-playbook", "evenkeel-planner"),
+        ("evenkeel-bus", "kube-client"),
+        ("evenkeel-runtime", "kube-client"),
+        ("evenkeel-observer", "evenkeel-planner"),
+        ("evenkeel-observer", "evenkeel-policy"),
+        ("evenkeel-observer", "evenkeel-gateway"),
+        ("evenkeel-gateway", "evenkeel-planner"),
+        ("evenkeel-gateway", "evenkeel-observer"),
+        ("evenkeel-gateway", "evenkeel-reasoner"),
+        ("evenkeel-reasoner", "evenkeel-gateway"),
+    ] {
+        assert!(!links.everything(room).contains(forbidden), "{room} links {forbidden}");
+    }
+}
+
+#[test]
+fn the_reasoner_has_no_way_to_the_cluster() {
+    let links = Links::read();
+    let everything = links.everything("evenkeel-reasoner");
+    for forbidden in ["kube", "kube-client", "evenkeel-cluster"] {
+        assert!(!everything.contains(forbidden), "the reasoner links {forbidden}");
+    }
+}
+
+#[test]
+fn nats_is_spoken_in_the_bus_alone() {
+    // The benches compare the bus with NATS itself.
+    assert_eq!(Links::read().who_links_directly("async-nats"), BTreeSet::from(["evenkeel-bus", "evenkeel-tests"]));
+}
+
+#[test]
+fn one_tls_stack() {
+    let links = Links::read();
+    let everything = links.everything("evenkeel");
+    for forbidden in ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys"] {
+        assert!(!everything.contains(forbidden), "the binary links {forbidden}");
+    }
+}
+
+/// Lines of a crate's sources outside tests that contain `text`.
+fn uses(room: &str, text: &str) -> Vec<String> {
+    fn walk(dir: &Path, text: &str, found: &mut Vec<String>) {
+        let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, text, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+                found.extend(
+                    code.lines().filter(|line| line.contains(text)).map(|line| format!("{}: {line}", path.display())),
+                );
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&env::workspace().unwrap().join("crates").join(room).join("src"), text, &mut found);
+    found
+}
+
+#[test]
+fn only_the_runtime_reads_the_wall_clock() {
+    // clippy refuses the calls; what is left to hold is that nobody else lifts the rule.
+    for room in ["model", "playbook", "policy", "planner", "bus", "cluster", "observer", "reasoner", "gateway"] {
+        let lifted = uses(room, "allow(clippy::disallowed_methods");
+        assert!(lifted.is_empty(), "{lifted:#?}");
+    }
+}
+
+#[test]
+fn only_the_gateway_writes_to_the_cluster() {
+    for room in ["observer", "reasoner"] {
+        for verb in [
+            "PostParams",
+            "PatchParams",
+            "DeleteParams",
+            "evenkeel_cluster::patch",
+            "evenkeel_cluster::delete",
+            "evenkeel_cluster::evict",
+            ".replace_status(",
+        ] {
+            let found = uses(room, verb);
+            assert!(found.is_empty(), "{found:#?}");
+        }
+    }
+}

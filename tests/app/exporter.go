@@ -1,0 +1,148 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// exporter offers what rules expect of kube-state-metrics v2: the same series names and labels, from LISTs of the
+// API server made every second. It is small on purpose; it has what the tests' and the shipped rules ask for.
+func exporter(args []string, stop <-chan struct{}) int {
+	flags := flag.NewFlagSet("exporter", flag.ExitOnError)
+	server := flags.String("server", "", "API server's URL")
+	ca := flags.String("ca", "", "CA certificate file")
+	cert := flags.String("cert", "", "client certificate file")
+	key := flags.String("key", "", "client key file")
+	address := flags.String("listen", "127.0.0.1:8080", "address to listen on")
+	every := flags.Duration("every", time.Second, "time between two looks")
+	flags.Parse(args)
+	api, err := newAPI(*server, *ca, *cert, *key)
+	if err != nil {
+		fail(err)
+	}
+	page := &page{}
+	http.Handle("/metrics", page)
+	go func() { fail(http.ListenAndServe(*address, nil)) }()
+	seen := newWaits(2 * *every)
+	tick, glance := time.NewTicker(*every), time.NewTicker(*every/5)
+	page.set(look(api, seen))
+	for {
+		select {
+		case <-stop:
+			return 0
+		case <-tick.C:
+			page.set(look(api, seen))
+		case <-glance.C:
+			seen.look(api)
+		}
+	}
+}
+
+// waits remembers why containers waited, for a little while: with the short back-off of a test's kubelet a container
+// says CrashLoopBackOff only for a moment before each restart, which a look a second would miss.
+type waits struct {
+	keep time.Duration
+	last map[string]wait
+}
+
+type wait struct {
+	reason string
+	at     time.Time
+}
+
+func newWaits(keep time.Duration) *waits {
+	return &waits{keep, map[string]wait{}}
+}
+
+func (w *waits) look(a *api) {
+	pods, err := list[pod](a, "/api/v1/pods")
+	if err != nil {
+		return
+	}
+	for _, p := range pods {
+		for _, c := range p.Status.Containers {
+			w.note(p.Metadata.UID, c)
+		}
+	}
+	for key, wait := range w.last {
+		if time.Since(wait.at) > w.keep {
+			delete(w.last, key)
+		}
+	}
+}
+
+// note gives the reason for which the container waits, or waited a moment ago; "" if neither.
+func (w *waits) note(uid string, c container) string {
+	key := uid + "/" + c.Name
+	if c.State.Waiting != nil {
+		w.last[key] = wait{c.State.Waiting.Reason, time.Now()}
+	}
+	if wait, ok := w.last[key]; ok && time.Since(wait.at) <= w.keep {
+		return wait.reason
+	}
+	return ""
+}
+
+// page is the last look's result.
+type page struct {
+	mu   sync.RWMutex
+	text []byte
+}
+
+func (p *page) set(text []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text = text
+}
+
+func (p *page) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	w.Write(p.text)
+}
+
+// api reads lists from an API server.
+type api struct {
+	server string
+	client http.Client
+}
+
+func newAPI(server, ca, cert, key string) (*api, error) {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	settings := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	transport := &http.Transport{TLSClientConfig: settings, ForceAttemptHTTP2: true}
+	return &api{server: server, client: http.Client{Transport: transport, Timeout: 5 * time.Second}}, nil
+}
+
+func list[T any](a *api, path string) ([]T, error) {
+	// Served from the API server's own cache.
+	answer, err := a.client.Get(a.server + path + "?resourceVersion=0")
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", path, answer.Status)
+	}
+	var all struct {
+		Items []T `json:"items"`
+	}
+	return all.Items, json.NewDecoder(answer.Body).Decode(&all)
+}

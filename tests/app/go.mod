@@ -1,0 +1,3 @@
+module evenkeel.dev/tests/app
+
+go 1.26

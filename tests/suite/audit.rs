@@ -1,0 +1,92 @@
+//! The API server's audit log: who really wrote what.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// One request, as the API server recorded it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// get, list, patch, delete, create, …
+    pub verb: String,
+    /// The path and query.
+    #[serde(rename = "requestURI")]
+    pub uri: String,
+    /// Who.
+    pub user: User,
+    /// What it was about.
+    pub object_ref: Option<ObjectReference>,
+    /// How it was answered.
+    pub response_status: Option<Status>,
+    /// When it arrived.
+    #[serde(rename = "requestReceivedTimestamp")]
+    pub received: chrono::DateTime<chrono::Utc>,
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone, Deserialize)]
+pub struct User {
+    /// The user's name.
+    pub username: String,
+}
+
+/// What a request was about.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectReference {
+    /// Plural resource.
+    pub resource: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Subresource.
+    pub subresource: String,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Status {
+    /// HTTP status.
+    pub code: u16,
+}
+
+impl Request {
+    /// Whether it would have changed something.
+    pub fn is_mutating(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether it was only tried.
+    pub fn is_dry_run(&self) -> bool {
+        self.uri.contains("dryRun=All")
+    }
+
+    /// Whether it was carried out.
+    pub fn succeeded(&self) -> bool {
+        self.response_status.as_ref().is_some_and(|status| (200..300).contains(&status.code))
+    }
+
+    /// The HTTP status.
+    pub fn code(&self) -> u16 {
+        self.response_status.as_ref().map_or(0, |status| status.code)
+    }
+
+    /// Whether it was about this object.
+    pub fn is_about(&self, resource: &str, namespace: &str, name: &str) -> bool {
+        self.object_ref
+            .as_ref()
+            .is_some_and(|object| object.resource == resource && object.namespace == namespace && object.name == name)
+    }
+}
+
+/// All requests of a log so far, in order. A last line still being written is left out.
+///
+/// # Errors
+/// The file can't be read.
+pub fn read(log: &Path) -> Result<Vec<Request>> {
+    let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
