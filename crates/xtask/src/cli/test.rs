@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::cargo;
 use super::tools::Suite;
-use crate::env;
 use crate::tools::Toolbox;
+use crate::{cluster, env};
 
 /// The package that holds the end-to-end suites.
 const SUITES: &str = "evenkeel-tests";
@@ -30,6 +30,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.kubeconfig.is_none() {
+        // Said now, not after the tools were built.
+        cluster::can_be_real().context("the suites start a real node with real pods")?;
+    }
     let needs = if arguments.kubeconfig.is_some() { Suite::Bus } else { Suite::Real };
     Toolbox::ensure(&needs.families())?;
     if arguments.suites.is_empty() {

@@ -41,14 +41,21 @@ pub(super) fn check() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("a real node needs root: run as root, or use fake nodes");
     }
-    for (program, package) in
-        [("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"), ("setpriv", "util-linux")]
-    {
-        if env::on_path(program).is_none() {
-            bail!("a real node needs `{program}`: install the Debian package {package}");
-        }
+    let needed = [("ip", "iproute2"), ("nft", "nftables"), ("unshare", "util-linux"), ("setpriv", "util-linux")];
+    let missing: Vec<_> = needed.into_iter().filter(|(program, _)| env::on_path(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let programs: Vec<String> = missing.iter().map(|(program, _)| format!("`{program}`")).collect();
+    let packages: BTreeSet<&str> = missing.iter().map(|(_, package)| *package).collect();
+    let packages: Vec<&str> = packages.into_iter().collect();
+    bail!(
+        "a real node needs {}: install the Debian package{} {} (apt-get install {})",
+        programs.join(", "),
+        if packages.len() == 1 { "" } else { "s" },
+        packages.join(", "),
+        packages.join(" ")
+    )
 }
 
 /// A status patch with what the node controller says of a node that is not heard of.

@@ -50,11 +50,19 @@ fn cgroup_of(dir: &Path) -> String {
     plan["cgroup"].as_str().unwrap().to_owned()
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+/// How long anything is waited for: no claim about speed, only the end of patience with a slow machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_or(what, holds, String::new);
+}
+
+/// The same; when patience ends, `state` says how things stand.
+fn eventually_or(what: &str, mut holds: impl FnMut() -> bool, state: impl Fn() -> String) {
     #[allow(clippy::disallowed_methods, reason = "the tests' own clock")]
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
+        assert!(start.elapsed() < PATIENCE, "waited {} s for {what}\n{}", PATIENCE.as_secs(), state());
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
@@ -250,13 +258,14 @@ fn a_fake_nodes_pods_fail_as_their_image_tag_says() {
 }
 
 /// What the first request to the listener says, headers and body.
-fn first_request(listener: &TcpListener) -> String {
+fn first_request(listener: &TcpListener, state: impl Fn() -> String) -> String {
     listener.set_nonblocking(true).unwrap();
     let mut stream = None;
-    eventually("a request", || {
+    let accept = || {
         stream = listener.accept().ok();
         stream.is_some()
-    });
+    };
+    eventually_or("a request", accept, state);
     let (mut stream, _) = stream.unwrap();
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -283,7 +292,8 @@ fn a_crash_loop_on_a_real_node_becomes_an_alert_at_the_webhook() {
         let url = format!("http://{}/webhooks/alertmanager", listener.local_addr().unwrap());
         cluster.set_alertmanager_config(&cluster::webhook_receiver(&url, "secret")).unwrap();
         cluster.kubectl(&["run", "breaks", "--image=registry.example/app:crash"]).unwrap();
-        Ok(first_request(&listener))
+        let pods = || cluster.kubectl(&["get", "pods,events", "-o", "wide"]).unwrap_or_default();
+        Ok(first_request(&listener, pods))
     });
     let request = request.unwrap();
     assert!(request.contains("Authorization: Bearer secret"), "{request}");
