@@ -24,6 +24,19 @@ pub(crate) fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "evenkeel: {text}");
 }
 
+/// What was tried and its causes, each said once: many libraries repeat their cause in their own message.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 /// Objects in the format asked for; `table` shows them to people.
 pub(crate) fn render(format: Format, items: &[Value], table: impl FnOnce() -> String) -> Result<String> {
     Ok(match format {
@@ -202,6 +215,12 @@ mod tests {
         let all: Vec<String> =
             [-5, 0, 59, 60, 125, 600, 3599, 3600, 7500, 86_400, 100_000].into_iter().map(shown).collect();
         assert_eq!(all, ["0s", "0s", "59s", "1m", "2m05s", "10m", "59m", "1h", "2h05m", "1d", "1d3h"]);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("no such file").context("a.yaml: can't be read: no such file").context("starting");
+        assert_eq!(causes(&error), "starting: a.yaml: can't be read: no such file");
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     match dispatch(args.command) {
         Ok(code) => code,
         Err(error) => {
-            output::warn(&format!("{error:#}"));
+            output::warn(&output::causes(&error));
             ExitCode::FAILURE
         }
     }

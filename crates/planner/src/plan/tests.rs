@@ -1,4 +1,3 @@
-
 use evenkeel_model::{Attempt, Meta, Phase, Pod, Revision, SignalState, Workload};
 
 use super::*;
