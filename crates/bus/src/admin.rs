@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, FromConsumer as _, PullConsumer, pull};
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{
     Compression, Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
@@ -237,12 +239,25 @@ fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+fn refusal(stream: &str, bytes: i64, error: &CreateStreamError) -> String {
+    let no_room = matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED);
+    if no_room {
+        return format!(
+            "the server has no room for stream {stream}, which reserves {} MiB: raise its jetstream max_file_store \
+             (three quarters of the free disk by default), or ask for less with bus.jetstream.storage",
+            bytes / to_i64(MIB)
+        );
+    }
+    format!("the server refuses stream {stream}: {error}")
+}
+
 async fn ensure_stream(link: &Link, wish: impl Fn(&mut Config)) -> Result<Action, BusError> {
     let mut wanted = Config { max_message_size: -1, ..Config::default() };
     wish(&mut wanted);
     let name = wanted.name.clone();
-    let refused =
-        |error: &dyn std::fmt::Display| BusError::Unsuitable(format!("the server refuses stream {name}: {error}"));
+    let bytes = wanted.max_bytes;
+    let refused = |error: &CreateStreamError| BusError::Unsuitable(refusal(&name, bytes, error));
     match link.api::<Info>(&format!("STREAM.INFO.{name}"), &name).await {
         Ok(info) => {
             let mut changed = info.config.clone();

@@ -138,9 +138,12 @@ pub(crate) fn launch(program: &Path, dir: &Path, port: u16, extra: Option<&str>)
     })
 }
 
+/// The store may reserve as much as it is asked to, however full the disk is: streams of tests stay small.
+const MAX_FILE_STORE: &str = "64GB";
+
 fn config(dir: &Path, port: u16, extra: Option<&str>) -> String {
     format!(
-        "server_name: evenkeel-test\nhost: 127.0.0.1\nport: {port}\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: always\n}}\n{}\n",
+        "server_name: evenkeel-test\nhost: 127.0.0.1\nport: {port}\njetstream {{\n  store_dir: \"{}\"\n  sync_interval: always\n  max_file_store: {MAX_FILE_STORE}\n}}\n{}\n",
         dir.join("jetstream").display(),
         extra.unwrap_or_default(),
     )

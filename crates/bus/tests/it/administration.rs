@@ -45,6 +45,17 @@ async fn a_small_payload_limit_is_warned_about() {
 }
 
 #[tokio::test]
+async fn a_server_without_room_is_told_by_what_it_lacks() {
+    let server = start_server("");
+    let mut options = options(None);
+    options.signals.max_bytes = 1 << 50;
+    let refused = admin::init(&JetStreamOptions::new(&server.url, cluster()), &options).await.unwrap_err().to_string();
+    for said in ["no room for stream", "1073741824 MiB", "max_file_store", "bus.jetstream.storage"] {
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_never_created_is_missing() {
     let server = start_server("");
     let bus = JetStreamBus::connect(JetStreamOptions::new(&server.url, cluster())).await.unwrap();
