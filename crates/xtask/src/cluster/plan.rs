@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::options::{Addon, ClusterOptions};
+use super::options::{Addon, ClusterOptions, Node};
 use crate::ports;
 use crate::proc::Identity;
 use crate::tools::{Family, Toolbox};
@@ -109,7 +109,16 @@ impl Plan {
     }
 
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
-        if user == "admin" { self.path("kubeconfig") } else { self.path("kube").join(user) }
+        match (user, self.options.foreign_kubeconfig()) {
+            ("admin", Some(foreign)) => foreign.to_path_buf(),
+            ("admin", None) => self.path("kubeconfig"),
+            (user, _) => self.path("kube").join(user),
+        }
+    }
+
+    /// Where kubectl has its home; in a foreign cluster the caller's, which a kubeconfig's login plugin may need.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        self.options.foreign_kubeconfig().is_none().then(|| self.path("kube"))
     }
 
     pub(crate) fn api_url(&self) -> String {
@@ -123,9 +132,11 @@ impl Plan {
         let mut all = vec![
             ("KUBECONFIG", self.kubeconfig("admin").display().to_string()),
             ("KUBECACHEDIR", self.text("kube/cache")),
-            ("EVENKEEL_TEST_API", self.api_url()),
-            ("AUDIT_LOG", self.text("logs/audit.json")),
         ];
+        if self.options.foreign_kubeconfig().is_none() {
+            all.push(("EVENKEEL_TEST_API", self.api_url()));
+            all.push(("AUDIT_LOG", self.text("logs/audit.json")));
+        }
         if let Some(process) = namespaces {
             all.push(("NETNS", format!("/proc/{}/ns/net", process.pid)));
         }
@@ -148,7 +159,12 @@ impl Plan {
 }
 
 fn families(options: &ClusterOptions) -> Vec<Family> {
-    let mut families = if options.is_real() { Family::REAL_CLUSTER } else { Family::KWOK_CLUSTER }.to_vec();
+    let mut families = match options.node {
+        Node::Kwok { .. } => Family::KWOK_CLUSTER,
+        Node::Real { .. } => Family::REAL_CLUSTER,
+        Node::Foreign { .. } => Family::FOREIGN_CLUSTER,
+    }
+    .to_vec();
     for addon in &options.with {
         families.push(match addon {
             Addon::Nats => Family::Nats,
