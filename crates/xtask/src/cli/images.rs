@@ -11,12 +11,16 @@ use crate::cluster::{Images, PREFIX};
 use crate::tools::{Family, Toolbox};
 use crate::ui;
 
+const LOADING: &str = "\
+Load it into the nodes of the cluster that `cargo xtask test --kubeconfig` is to use:
+  kind load image-archive FILE
+  k3d image import FILE
+  ctr --namespace k8s.io images import FILE
+or into an engine that pushes to where they pull from:
+  docker load --input FILE && docker push PREFIX/app:v1 …";
+
 #[derive(Debug, Args)]
-#[command(after_help = "Load the archive into the cluster that `cargo xtask test --kubeconfig` is to use:\n\
-  kind load image-archive FILE\n  \
-  k3d image import FILE\n  \
-  ctr --namespace k8s.io images import FILE      on each node\n  \
-  docker load --input FILE                       and push from there, with --image-prefix HOST[:PORT]/PATH")]
+#[command(after_help = LOADING)]
 pub(super) struct Arguments {
     /// The file to write, an OCI archive that docker reads too
     #[arg(long, value_name = "FILE")]

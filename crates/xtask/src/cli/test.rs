@@ -96,3 +96,23 @@ fn cargo_test(arguments: &Arguments, chosen: &[&str], to_tests: &[&str]) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: super::Arguments,
+    }
+
+    #[test]
+    fn an_image_prefix_is_said_of_a_foreign_cluster_only() {
+        let parse = |line: &str| Line::try_parse_from(line.split(' ')).map(|line| line.arguments.image_prefix);
+        assert_eq!(parse("test").unwrap(), "registry.example");
+        assert_eq!(parse("test --kubeconfig f --image-prefix localhost:5001/a").unwrap(), "localhost:5001/a");
+        assert!(parse("test --image-prefix localhost:5001").is_err());
+        assert!(parse("test --kubeconfig f --image-prefix https://localhost").is_err());
+    }
+}

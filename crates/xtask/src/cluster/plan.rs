@@ -227,9 +227,7 @@ pub(crate) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_environment_names_what_runs_and_nothing_else() {
-        let options = ClusterOptions { alertmanagers: 2, ..ClusterOptions::real().with(Addon::Alertmanager) };
+    fn environment(options: ClusterOptions) -> Vec<String> {
         let plan = Plan {
             dir: "/d".into(),
             options,
@@ -238,10 +236,23 @@ mod tests {
             cgroup: String::new(),
             temporary: false,
         };
-        let names: Vec<String> =
-            plan.environment(None).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        plan.environment(None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn a_foreign_cluster_is_reached_by_its_own_kubeconfig_and_has_no_log_of_ours() {
+        let options = ClusterOptions::foreign("/home/config".into()).with(Addon::Nats);
         assert_eq!(
-            names,
+            environment(options),
+            ["KUBECONFIG=/home/config", "KUBECACHEDIR=/d/kube/cache", "NATS_URL=nats://127.0.0.1:4222"]
+        );
+    }
+
+    #[test]
+    fn the_environment_names_what_runs_and_nothing_else() {
+        let options = ClusterOptions { alertmanagers: 2, ..ClusterOptions::real().with(Addon::Alertmanager) };
+        assert_eq!(
+            environment(options),
             [
                 "KUBECONFIG=/d/kubeconfig",
                 "KUBECACHEDIR=/d/kube/cache",
