@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if foreign {
         say_what_is_left_out();
     }
-    // What the rooms' own tests need of a cluster they start themselves.
+    // The crates' own tests start what they need; a foreign cluster would make no difference to them.
     if arguments.suites.is_empty() && !foreign {
         cargo_test(arguments, &["--workspace", "--exclude", SUITES], &[])?;
         build_engine(arguments)?;
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 fn say_what_is_left_out() {
     ui::say("on a cluster that is not ours these are left out; `cargo xtask test` runs them:");
-    ui::say("  the tests of the crates: they start what they need themselves");
+    ui::say("  the tests of the crates: they start what they need and would not touch it");
     for (test, reason) in NEEDS_OWN_CLUSTER {
         ui::say(format_args!("  {test}: {reason}"));
     }
