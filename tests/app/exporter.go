@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -20,27 +22,31 @@ func exporter(args []string, stop <-chan struct{}) int {
 	ca := flags.String("ca", "", "CA certificate file")
 	cert := flags.String("cert", "", "client certificate file")
 	key := flags.String("key", "", "client key file")
+	socket := flags.String("socket", "", "unix socket of a kubectl proxy, instead of server, ca, cert and key")
 	address := flags.String("listen", "127.0.0.1:8080", "address to listen on")
 	every := flags.Duration("every", time.Second, "time between two looks")
 	flags.Parse(args)
-	api, err := newAPI(*server, *ca, *cert, *key)
-	if err != nil {
-		fail(err)
+	a := apiBehind(*socket)
+	if *socket == "" {
+		var err error
+		if a, err = newAPI(*server, *ca, *cert, *key); err != nil {
+			fail(err)
+		}
 	}
 	page := &page{}
 	http.Handle("/metrics", page)
 	go func() { fail(http.ListenAndServe(*address, nil)) }()
 	seen := newWaits(2 * *every)
 	tick, glance := time.NewTicker(*every), time.NewTicker(*every/5)
-	page.set(look(api, seen))
+	page.set(look(a, seen))
 	for {
 		select {
 		case <-stop:
 			return 0
 		case <-tick.C:
-			page.set(look(api, seen))
+			page.set(look(a, seen))
 		case <-glance.C:
-			seen.look(api)
+			seen.look(a)
 		}
 	}
 }
@@ -129,6 +135,15 @@ func newAPI(server, ca, cert, key string) (*api, error) {
 	settings := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	transport := &http.Transport{TLSClientConfig: settings, ForceAttemptHTTP2: true}
 	return &api{server: server, client: http.Client{Transport: transport, Timeout: 5 * time.Second}}, nil
+}
+
+// apiBehind reaches an API server through a proxy that logs in; it looks at the host, which has to be local.
+func apiBehind(socket string) *api {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	transport := &http.Transport{DialContext: dial}
+	return &api{server: "http://localhost", client: http.Client{Transport: transport, Timeout: 5 * time.Second}}
 }
 
 func list[T any](a *api, path string) ([]T, error) {

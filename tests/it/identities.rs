@@ -94,7 +94,7 @@ fn each_plane_has_what_it_needs_and_nothing_else() -> Result<()> {
             (Plane::Observer, &["--namespace", "evenkeel", "delete", "remediations", "--all"]),
         ];
         for (plane, arguments) in attempts {
-            let kubeconfig = world.kubeconfig_of(plane, &world.api_server, Some(&world.ca))?;
+            let kubeconfig = world.kubeconfig_of(plane)?;
             let kubeconfig = kubeconfig.to_string_lossy().into_owned();
             let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
             all.extend(arguments);

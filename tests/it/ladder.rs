@@ -30,11 +30,6 @@ async fn steps(world: &World) -> Result<BTreeMap<String, usize>> {
 #[test]
 fn when_the_revision_before_is_bad_too_people_are_told_and_no_step_is_repeated() -> Result<()> {
     world::run(Options::real(), async |world| {
-        let images = world.cluster.images()?;
-        for version in ["v1", "v2"] {
-            let image = format!("registry.example/app:{version}-strict");
-            images.add(&image, &["serve", "--version", version, "--fail-env", "MODE"], &[])?;
-        }
         world.apply(&BAD_ROLLOUT.replace("within: 60s", "within: 20s"))?;
         world.apply(&policy("Enforce"))?;
         world.apply(&settings("good"))?;

@@ -8,6 +8,7 @@ mod alert_rules;
 mod audit_mode;
 mod burst;
 mod crash;
+mod foreign;
 mod identities;
 mod input;
 mod ladder;

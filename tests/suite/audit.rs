@@ -1,9 +1,12 @@
-//! The API server's audit log: who really wrote what.
+//! The API server's audit log, or what stands in for it: who really wrote what.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
+
+use crate::engine::Plane;
+use crate::world::ENGINE;
 
 /// One request, as the API server recorded it.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +62,11 @@ impl Request {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
+    /// Whether it came from a plane.
+    pub fn is_ours(&self) -> bool {
+        Plane::ALL.into_iter().any(|plane| self.user.username == user_of(plane))
+    }
+
     /// Whether it was only tried.
     pub fn is_dry_run(&self) -> bool {
         self.uri.contains("dryRun=All")
@@ -80,6 +88,11 @@ impl Request {
             .as_ref()
             .is_some_and(|object| object.resource == resource && object.namespace == namespace && object.name == name)
     }
+}
+
+/// The user that the API server sees when a plane asks.
+pub fn user_of(plane: Plane) -> String {
+    format!("system:serviceaccount:{ENGINE}:evenkeel-{}", plane.name())
 }
 
 /// All requests of a log so far, in order. A last line still being written is left out.

@@ -1,18 +1,26 @@
-//! Shared parts of the end-to-end suites: a world with a real cluster and the engine's planes as
+//! Shared parts of the end-to-end suites: a world with a real cluster, ours or somebody's, and the engine's planes as
 //! processes under their own identities.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a failed test needs to show")]
 #![allow(clippy::indexing_slicing, reason = "JSON documents are built by index, which does not panic on objects")]
 
+pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod engine;
+mod findings;
+pub mod foreign;
 pub mod manifests;
+mod options;
 pub mod proxy;
+pub mod requests;
+mod settings;
 pub mod traces;
 pub mod wait;
+mod workloads;
 pub mod world;
 
 pub use engine::{Engine, Plane};
+pub use options::Options;
 pub use wait::eventually;
-pub use world::{Options, World};
+pub use world::World;

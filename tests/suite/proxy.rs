@@ -1,16 +1,21 @@
-//! A proxy between a plane and the API server that can hold a request back, or let it be carried
-//! out and lose the reply. Credentials pass through: the API server sees the plane's own identity.
+//! A proxy between planes and the API server that can hold a request back, or let it be carried out and lose the
+//! reply, and that writes down what passes, for clusters whose audit log we can't read. Credentials pass through: the
+//! API server sees the plane's own identity.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use kube::Client;
 use tokio::sync::Notify;
+
+use crate::audit::{self, Status, User};
+use crate::{requests, world};
 
 /// What happens to the requests that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,16 +41,22 @@ pub struct Rule {
     pub trouble: Trouble,
 }
 
-#[derive(Debug)]
 struct Shared {
     rule: Mutex<Option<Rule>>,
     struck: Notify,
-    upstream: String,
-    client: reqwest::Client,
+    upstream: Client,
+    /// Users by their tokens.
+    users: Mutex<BTreeMap<String, String>>,
+    record: Mutex<Vec<audit::Request>>,
+}
+
+/// What is kept here is whole after each change.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The proxy; it ends with the runtime it was started on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
     /// Its address, `http://127.0.0.1:PORT`.
@@ -53,19 +64,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it on a free port of loopback before the API server at `upstream`.
+    /// Starts it on a free port of loopback. `upstream` adds no credential of its own, see
+    /// [`Access::nobody`](crate::access::Access::nobody).
     ///
     /// # Errors
-    /// The certificate can't be read, or no port is free.
-    pub async fn start(upstream: &str, ca: &Path) -> Result<Self> {
-        let ca = std::fs::read(ca).with_context(|| format!("reading {}", ca.display()))?;
-        let client =
-            reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(&ca)?]).no_proxy().build()?;
+    /// No port is free.
+    pub async fn start(upstream: Client) -> Result<Self> {
         let shared = Arc::new(Shared {
             rule: Mutex::new(None),
             struck: Notify::new(),
-            upstream: upstream.trim_end_matches('/').to_owned(),
-            client,
+            upstream,
+            users: Mutex::default(),
+            record: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -76,7 +86,17 @@ impl Proxy {
 
     /// Sets what happens from now on.
     pub fn trouble(&self, rule: Rule) {
-        *self.shared.rule.lock().unwrap_or_else(PoisonError::into_inner) = Some(rule);
+        *held(&self.shared.rule) = Some(rule);
+    }
+
+    /// Says whose a token is; requests with tokens it was not told of are recorded under an empty name.
+    pub fn admit(&self, token: &str, user: &str) {
+        held(&self.shared.users).insert(format!("Bearer {token}"), user.to_owned());
+    }
+
+    /// What was sent on to the API server and answered, or given up, in that order. What was held back is not among it.
+    pub fn record(&self) -> Vec<audit::Request> {
+        held(&self.shared.record).clone()
     }
 
     /// Waits until a request has been troubled: held back, or carried out with its reply withheld.
@@ -87,7 +107,7 @@ impl Proxy {
 
 impl Shared {
     fn strikes(&self, method: &http::Method, uri: &http::Uri) -> Option<Trouble> {
-        let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rule = held(&self.rule);
         let found = rule.as_mut()?;
         let dry = uri.query().is_some_and(|query| query.contains("dryRun"));
         if dry || found.times == 0 || found.method != *method || !uri.path().contains(&found.path) {
@@ -95,6 +115,12 @@ impl Shared {
         }
         found.times -= 1;
         Some(found.trouble)
+    }
+
+    fn user(&self, headers: &HeaderMap) -> User {
+        let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let username = token.and_then(|token| held(&self.users).get(token).cloned()).unwrap_or_default();
+        User { username }
     }
 }
 
@@ -104,7 +130,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         shared.struck.notify_one();
         return std::future::pending().await;
     }
-    let answer = pass(&shared, request).await;
+    // On a task of its own: when the plane dies meanwhile, what the API server does still has to stand in the record.
+    let passing = tokio::spawn(pass(Arc::clone(&shared), request));
+    let answer = passing.await.unwrap_or_else(|panic| Err(panic.into()));
     match trouble {
         Some(Trouble::HoldAfterCommit) => {
             shared.struck.notify_one();
@@ -115,32 +143,35 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             // A body that fails before its first byte: the connection is closed without a reply.
             let broken = futures::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("lost")) });
             let mut response = Response::new(Body::from_stream(broken));
-            response.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("100000"));
+            response.headers_mut().insert(header::CONTENT_LENGTH, http::HeaderValue::from_static("100000"));
             response
         }
         _ => answer.unwrap_or_else(|error| (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response()),
     }
 }
 
-async fn pass(shared: &Shared, request: Request) -> Result<Response> {
+/// Sends a request on and records it. The answer's body is not waited for: a watch's has no end.
+async fn pass(shared: Arc<Shared>, request: Request) -> Result<Response> {
+    let received = world::now();
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut headers = parts.headers;
-    headers.remove(http::header::HOST);
-    headers.remove(http::header::CONNECTION);
+    let uri = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = axum::body::to_bytes(body, 16 * 1024 * 1024).await?;
-    let answer = shared
-        .client
-        .request(parts.method, format!("{}{path}", shared.upstream))
-        .headers(headers)
-        .body(body)
-        .send()
-        .await?;
-    let mut response = Response::builder().status(answer.status());
-    for (name, value) in answer.headers() {
-        if name != http::header::TRANSFER_ENCODING && name != http::header::CONNECTION {
-            response = response.header(name, value);
-        }
-    }
-    Ok(response.body(Body::from_stream(answer.bytes_stream()))?)
+    let (verb, object_ref) = requests::describe(&parts.method, &parts.uri, &body);
+    let user = shared.user(&parts.headers);
+
+    let mut onward = http::Request::builder().method(parts.method).uri(&uri).body(body.into())?;
+    *onward.headers_mut() = parts.headers;
+    onward.headers_mut().remove(header::HOST);
+    onward.headers_mut().remove(header::CONNECTION);
+    let answer = shared.upstream.send(onward).await;
+
+    let response_status = answer.as_ref().ok().map(|answer| Status { code: answer.status().as_u16() });
+    held(&shared.record).push(audit::Request { verb, uri, user, object_ref, response_status, received });
+    let (answered, body) = answer?.into_parts();
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = answered.status;
+    *response.headers_mut() = answered.headers;
+    response.headers_mut().remove(header::TRANSFER_ENCODING);
+    response.headers_mut().remove(header::CONNECTION);
+    Ok(response)
 }

@@ -66,6 +66,22 @@ fn in_place(program: &Path) -> PathBuf {
     text.strip_suffix(" (deleted)").map_or_else(|| program.to_path_buf(), PathBuf::from)
 }
 
+/// The cluster that the suites are to run against instead of their own, as `cargo xtask test` names it.
+pub(crate) fn test_kubeconfig() -> Option<PathBuf> {
+    read(TEST_KUBECONFIG).map(PathBuf::from)
+}
+
+/// Where that cluster pulls the test images from.
+pub(crate) fn test_image_prefix() -> Option<String> {
+    read(TEST_IMAGE_PREFIX)
+}
+
+/// Names a foreign cluster's kubeconfig for test processes.
+pub(crate) const TEST_KUBECONFIG: &str = "EVENKEEL_TEST_KUBECONFIG";
+
+/// Names, for test processes, what stands before `app:TAG` in a foreign cluster.
+pub(crate) const TEST_IMAGE_PREFIX: &str = "EVENKEEL_TEST_IMAGE_PREFIX";
+
 /// Names the `xtask` program for test processes.
 pub(crate) const XTASK: &str = "EVENKEEL_XTASK";
 

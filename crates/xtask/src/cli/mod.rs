@@ -4,6 +4,8 @@ mod bench;
 mod cargo;
 mod cluster;
 mod generate;
+mod images;
+mod own_cluster;
 mod test;
 mod tools;
 mod tryout;
@@ -38,6 +40,8 @@ enum Command {
     Cluster(cluster::Command),
     /// Build the tools the suites need and run the tests.
     Test(test::Arguments),
+    /// Write the images that the tests' pods run to a file, for a cluster that is not ours.
+    Images(images::Arguments),
     /// Write the generated files, or compare them.
     Generate(generate::Arguments),
     /// Build what it takes and measure.
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Tools(arguments) => tools::run(arguments),
         Command::Cluster(command) => cluster::run(command),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Images(arguments) => images::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Engine { dir } => crate::engine::hold(&dir),

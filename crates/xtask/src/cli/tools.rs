@@ -15,6 +15,8 @@ pub(super) enum Suite {
     Kwok,
     /// The same with a real node.
     Real,
+    /// What runs beside a cluster that is there already.
+    Foreign,
 }
 
 impl Suite {
@@ -24,6 +26,7 @@ impl Suite {
             Self::Bus => vec![Family::Nats],
             Self::Kwok => [Family::KWOK_CLUSTER, &around].concat(),
             Self::Real => [Family::REAL_CLUSTER, &around].concat(),
+            Self::Foreign => [Family::FOREIGN_CLUSTER, &around].concat(),
         }
     }
 }

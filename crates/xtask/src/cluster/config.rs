@@ -19,9 +19,16 @@ const KWOK_NODE: &str = include_str!("../../../../tests/cluster/kwok-node.yaml")
 /// Alertmanager's configuration when the caller has none: alerts are taken and go nowhere.
 const NO_RECEIVER: &str = "route: {receiver: none}\nreceivers: [{name: none}]\n";
 
-/// Writes every file below `config/`.
+/// Writes every file below `config/` that the cluster's programs read.
 pub(super) fn create(plan: &Plan) -> Result<()> {
     let config = plan.path("config");
+    write(&config.join("prometheus.yaml"), prometheus(plan))?;
+    write(&config.join("rules.yaml"), plan.options.prometheus_rules.as_deref().unwrap_or("groups: []\n"))?;
+    write(&config.join("alertmanager.yaml"), plan.options.alertmanager_config.as_deref().unwrap_or(NO_RECEIVER))?;
+    create_env(plan, None)?;
+    if plan.options.foreign_kubeconfig().is_some() {
+        return Ok(());
+    }
     for (name, text) in [
         ("audit-policy.yaml", AUDIT_POLICY),
         ("kwok.yaml", KWOK),
@@ -32,11 +39,7 @@ pub(super) fn create(plan: &Plan) -> Result<()> {
     ] {
         write(&config.join(name), text)?;
     }
-    write(&config.join("nodes.yaml"), fake_nodes(plan.options.kwok_nodes(), plan.options.is_real()))?;
-    write(&config.join("prometheus.yaml"), prometheus(plan))?;
-    write(&config.join("rules.yaml"), plan.options.prometheus_rules.as_deref().unwrap_or("groups: []\n"))?;
-    write(&config.join("alertmanager.yaml"), plan.options.alertmanager_config.as_deref().unwrap_or(NO_RECEIVER))?;
-    create_env(plan, None)
+    write(&config.join("nodes.yaml"), fake_nodes(plan.options.kwok_nodes(), plan.options.is_real()))
 }
 
 /// Writes `env`, which a shell can read.

@@ -197,6 +197,9 @@ struct Holder {
 impl Holder {
     fn bring_up(&mut self) -> Result<()> {
         let plan = self.plan.clone();
+        if let Some(kubeconfig) = plan.options.foreign_kubeconfig() {
+            return self.bring_up_beside(kubeconfig);
+        }
         let real = plan.options.is_real();
         if real {
             node::prepare(&plan)?;
@@ -242,6 +245,19 @@ impl Holder {
         Ok(())
     }
 
+    /// Only what runs beside a cluster that is there already.
+    fn bring_up_beside(&mut self, kubeconfig: &Path) -> Result<()> {
+        // Anyone who may log in may ask for the version.
+        self.kubectl(&["get", "--raw", "/version", "--request-timeout=20s"]).with_context(|| {
+            format!("expected the cluster of {} to answer: try `kubectl version` with it", kubeconfig.display())
+        })?;
+        let addons = service::addons(&self.plan)?;
+        for service in &addons {
+            self.launch(service.clone())?;
+        }
+        addons.iter().try_for_each(|service| self.await_ready(service))
+    }
+
     fn launch(&mut self, service: Service) -> Result<()> {
         let process = service.launch.start()?;
         self.running.insert(service.name.clone(), process);
@@ -276,7 +292,8 @@ impl Holder {
 
     fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut command = Program::new(self.plan.program("kubectl")?);
-        command.args(args).envs(self.plan.environment(None)).env("HOME", self.plan.path("kube"));
+        command.args(args).envs(self.plan.environment(None));
+        command.envs(self.plan.home().map(|home| ("HOME", home)));
         let output = command.output().context("running kubectl")?;
         if !output.status.success() {
             bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());

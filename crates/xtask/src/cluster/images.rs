@@ -1,5 +1,6 @@
 //! Images of the test application, written by hand: no container engine is needed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::plan::{Plan, write};
 
-/// The host that a real node pulls test images from.
-const HOST: &str = "registry.example/";
+/// What stands before `/app:TAG` in the references of test images: the host that a real node of ours pulls from.
+pub const PREFIX: &str = "registry.example";
 
 /// What the registry serves; it may change while the cluster runs.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ pub struct Images {
     app: PathBuf,
 }
 
+/// A stored file by its content.
 #[derive(Debug, Clone)]
 struct Blob {
     digest: String,
@@ -28,18 +30,23 @@ struct Blob {
 
 impl Images {
     pub(super) fn open(plan: &Plan) -> Result<Self> {
-        let app = plan.program("app")?.to_path_buf();
-        let dir = plan.path("registry");
+        Self::keep(plan.path("registry"), plan.program("app")?.to_path_buf())
+    }
+
+    /// Images of the application, to be kept in a directory.
+    pub(crate) fn keep(dir: PathBuf, app: PathBuf) -> Result<Self> {
         let layer = store(&dir, &layer(&app)?)?;
         Ok(Self { dir, layer, app })
     }
 
-    /// What tests use most. `registry.example/app:` v1 and v2 serve, crash, oom, unready, sleep do as they say;
-    /// `registry.example/pause:v1` holds sandboxes.
-    pub(super) fn add_usual(&self) -> Result<()> {
+    /// What tests use. `registry.example/app:` v1 and v2 serve, v1-strict and v2-strict only while `MODE` is not `bad`,
+    /// crash, oom, unready, sleep do as they say; `registry.example/pause:v1` holds sandboxes.
+    pub(crate) fn add_usual(&self) -> Result<()> {
         self.add("registry.example/pause:v1", &["pause"], &[])?;
         for version in ["v1", "v2"] {
-            self.add(&format!("registry.example/app:{version}"), &["serve", "--version", version], &[])?;
+            let name = format!("registry.example/app:{version}");
+            self.add(&name, &["serve", "--version", version], &[])?;
+            self.add(&format!("{name}-strict"), &["serve", "--version", version, "--fail-env", "MODE"], &[])?;
         }
         for role in ["crash", "oom", "unready", "sleep"] {
             self.add(&format!("registry.example/app:{role}"), &[role], &[])?;
@@ -87,13 +94,40 @@ impl Images {
     }
 
     fn tag_file(&self, reference: &str) -> Result<PathBuf> {
-        let name_and_tag = reference.strip_prefix(HOST).and_then(|rest| rest.rsplit_once(':'));
+        let below = reference.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/'));
+        let name_and_tag = below.and_then(|rest| rest.rsplit_once(':'));
         let Some((name, tag)) =
             name_and_tag.filter(|(name, tag)| is_plain(name) && is_plain(tag) && !tag.contains('/'))
         else {
-            bail!("expected an image reference {HOST}NAME:TAG, found {reference:?}");
+            bail!("expected an image reference {PREFIX}/NAME:TAG, found {reference:?}");
         };
         Ok(self.dir.join("tags").join(name).join(tag))
+    }
+
+    /// The file that holds what a digest names.
+    pub(super) fn blob(&self, digest: &str) -> Result<PathBuf> {
+        let hash = digest.strip_prefix("sha256:").with_context(|| format!("expected sha256:…, found {digest:?}"))?;
+        Ok(self.dir.join("blobs/sha256").join(hash))
+    }
+
+    /// Every image: `NAME:TAG`, and its manifest's digest.
+    pub(super) fn all(&self) -> Result<BTreeMap<String, String>> {
+        let tags = self.dir.join("tags");
+        let mut all = BTreeMap::new();
+        let mut open = vec![tags.clone()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    open.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(&tags)?.to_string_lossy().into_owned();
+                let (name, tag) = name.rsplit_once('/').context("a tag that belongs to no name")?;
+                all.insert(format!("{name}:{tag}"), std::fs::read_to_string(&path)?);
+            }
+        }
+        Ok(all)
     }
 
     fn store(&self, document: &Value) -> Result<Blob> {
@@ -137,7 +171,7 @@ fn layer(app: &Path) -> Result<Vec<u8>> {
 }
 
 /// As image configurations name it.
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -1,8 +1,10 @@
 //! A real Kubernetes control plane on this machine, for as long as somebody holds it.
 
+mod archive;
 mod cgroup;
 mod config;
 mod faults;
+mod foreign;
 mod hold;
 mod images;
 mod node;
@@ -25,8 +27,9 @@ use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use config::webhook_receiver;
+pub use foreign::Foreign;
 pub(crate) use hold::hold;
-pub use images::Images;
+pub use images::{Images, PREFIX};
 pub(crate) use node::runc;
 pub use options::{Addon, ClusterOptions, Node};
 
@@ -39,11 +42,13 @@ use plan::{Plan, State};
 /// How long a holder may take to end its cluster.
 const ENDING: Duration = Duration::from_secs(40);
 
-/// A running cluster. It ends when this is dropped, and also when this process ends in any other way.
+/// A running cluster. It ends when this is dropped, and also when this process ends in any other way. Of a foreign one
+/// that holds for what runs beside it.
 #[derive(Debug)]
 pub struct Cluster {
     plan: Plan,
-    authority: Authority,
+    /// Of a foreign cluster we have none.
+    authority: Option<Authority>,
     namespaces: Option<Identity>,
     link: Mutex<Link>,
     temporary: Option<tempfile::TempDir>,
@@ -137,7 +142,10 @@ impl Cluster {
     /// # Errors
     /// A file cannot be written.
     pub fn kubeconfig_for(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
-        self.authority.admit(&self.plan, user, group)?;
+        let authority = self.authority.as_ref();
+        let authority =
+            authority.with_context(|| foreign::not_ours("the key that client certificates are signed with"))?;
+        authority.admit(&self.plan, user, group)?;
         Ok(self.plan.kubeconfig(user))
     }
 
@@ -151,6 +159,12 @@ impl Cluster {
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.plan.path("logs/audit.json")
+    }
+
+    /// Whether the cluster was there already, and stays when this is dropped.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.plan.options.foreign_kubeconfig().is_some()
     }
 
     /// The log of a service, such as `kube-apiserver`.
@@ -182,8 +196,11 @@ impl Cluster {
     /// The images that a real node can pull.
     ///
     /// # Errors
-    /// The cluster was made without the test application.
+    /// The cluster was made without the test application, or is not ours.
     pub fn images(&self) -> Result<Images> {
+        if self.is_foreign() {
+            bail!(foreign::not_ours("the registry its nodes pull from"));
+        }
         Images::open(&self.plan)
     }
 
@@ -209,7 +226,7 @@ impl Cluster {
     /// kubectl fails; the message is its own.
     pub fn kubectl_with(&self, args: &[&str], input: &str) -> Result<String> {
         let mut command = Command::new(self.plan.program("kubectl")?);
-        command.args(args).envs(self.environment()).env("HOME", self.plan.path("kube"));
+        command.args(args).envs(self.environment()).envs(self.plan.home().map(|home| ("HOME", home)));
         self.inside(|| kubectl(&mut command, args, input))
     }
 
@@ -280,8 +297,11 @@ impl Cluster {
     /// [`Self::node_ready`]. The node's pods stay as they were last seen.
     ///
     /// # Errors
-    /// There is no such node.
+    /// There is no such node, or it is not ours.
     pub fn node_not_ready(&self, name: &str) -> Result<()> {
+        if self.is_foreign() {
+            bail!(foreign::not_ours("its nodes"));
+        }
         if name == node::NAME {
             self.kill("kubelet")?;
         } else {
@@ -388,16 +408,18 @@ fn lock(dir: &Path) -> Result<File> {
 }
 
 /// Everything that is on file before the holder starts.
-fn prepare(options: ClusterOptions, dir: &Path, temporary: bool) -> Result<(Plan, Authority)> {
+fn prepare(options: ClusterOptions, dir: &Path, temporary: bool) -> Result<(Plan, Option<Authority>)> {
     if options.is_real() {
         node::check()?;
     }
+    foreign::check(&options)?;
     let dir = std::fs::canonicalize(dir)?;
     clear(&dir)?;
     let plan = Plan::new(options, dir, temporary)?;
     plan.save()?;
     std::fs::create_dir_all(plan.path("logs"))?;
-    let authority = pki::create(&plan)?;
+    let ours = plan.options.foreign_kubeconfig().is_none();
+    let authority = ours.then(|| pki::create(&plan)).transpose()?;
     config::create(&plan)?;
     if plan.options.is_real() {
         Images::open(&plan)?.add_usual()?;

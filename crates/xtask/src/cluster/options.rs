@@ -1,13 +1,13 @@
 //! What a cluster is to be.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Where pods run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Node {
     /// Fake nodes: pods exist as objects only. Needs no privileges.
     Kwok {
@@ -18,6 +18,12 @@ pub enum Node {
     Real {
         /// How many fake nodes besides; they are tainted, so pods land on them only where they tolerate it.
         kwok: u32,
+    },
+    /// Somewhere else, in a cluster that is there already: nothing of Kubernetes is started or ended here, only what is
+    /// to run beside it.
+    Foreign {
+        /// Its administrator's kubeconfig, of whatever kind.
+        kubeconfig: PathBuf,
     },
 }
 
@@ -73,6 +79,12 @@ impl ClusterOptions {
         Self::new(Node::Real { kwok: 0 })
     }
 
+    /// A cluster that is there already.
+    #[must_use]
+    pub fn foreign(kubeconfig: PathBuf) -> Self {
+        Self::new(Node::Foreign { kubeconfig })
+    }
+
     fn new(node: Node) -> Self {
         Self {
             node,
@@ -108,6 +120,21 @@ impl ClusterOptions {
         match self.node {
             Node::Kwok { nodes } => nodes,
             Node::Real { kwok } => kwok,
+            Node::Foreign { .. } => 0,
         }
+    }
+
+    /// The kubeconfig of a cluster that is not ours.
+    pub(crate) fn foreign_kubeconfig(&self) -> Option<&Path> {
+        match &self.node {
+            Node::Foreign { kubeconfig } => Some(kubeconfig),
+            Node::Kwok { .. } | Node::Real { .. } => None,
+        }
+    }
+
+    /// Further flags of programs that run only in a cluster of ours.
+    pub(crate) fn control_plane_args(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.api_server_args, &self.controller_manager_args, &self.scheduler_args, &self.kubelet_args];
+        all.into_iter().flatten().map(String::as_str)
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::options::{Addon, ClusterOptions};
+use super::options::{Addon, ClusterOptions, Node};
 use crate::ports;
 use crate::proc::Identity;
 use crate::tools::{Family, Toolbox};
@@ -109,7 +109,16 @@ impl Plan {
     }
 
     pub(crate) fn kubeconfig(&self, user: &str) -> PathBuf {
-        if user == "admin" { self.path("kubeconfig") } else { self.path("kube").join(user) }
+        match (user, self.options.foreign_kubeconfig()) {
+            ("admin", Some(foreign)) => foreign.to_path_buf(),
+            ("admin", None) => self.path("kubeconfig"),
+            (user, _) => self.path("kube").join(user),
+        }
+    }
+
+    /// Where kubectl has its home; in a foreign cluster the caller's, which a kubeconfig's login plugin may need.
+    pub(crate) fn home(&self) -> Option<PathBuf> {
+        self.options.foreign_kubeconfig().is_none().then(|| self.path("kube"))
     }
 
     pub(crate) fn api_url(&self) -> String {
@@ -123,9 +132,11 @@ impl Plan {
         let mut all = vec![
             ("KUBECONFIG", self.kubeconfig("admin").display().to_string()),
             ("KUBECACHEDIR", self.text("kube/cache")),
-            ("EVENKEEL_TEST_API", self.api_url()),
-            ("AUDIT_LOG", self.text("logs/audit.json")),
         ];
+        if self.options.foreign_kubeconfig().is_none() {
+            all.push(("EVENKEEL_TEST_API", self.api_url()));
+            all.push(("AUDIT_LOG", self.text("logs/audit.json")));
+        }
         if let Some(process) = namespaces {
             all.push(("NETNS", format!("/proc/{}/ns/net", process.pid)));
         }
@@ -148,7 +159,12 @@ impl Plan {
 }
 
 fn families(options: &ClusterOptions) -> Vec<Family> {
-    let mut families = if options.is_real() { Family::REAL_CLUSTER } else { Family::KWOK_CLUSTER }.to_vec();
+    let mut families = match options.node {
+        Node::Kwok { .. } => Family::KWOK_CLUSTER,
+        Node::Real { .. } => Family::REAL_CLUSTER,
+        Node::Foreign { .. } => Family::FOREIGN_CLUSTER,
+    }
+    .to_vec();
     for addon in &options.with {
         families.push(match addon {
             Addon::Nats => Family::Nats,
@@ -211,9 +227,7 @@ pub(crate) fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_environment_names_what_runs_and_nothing_else() {
-        let options = ClusterOptions { alertmanagers: 2, ..ClusterOptions::real().with(Addon::Alertmanager) };
+    fn environment(options: ClusterOptions) -> Vec<String> {
         let plan = Plan {
             dir: "/d".into(),
             options,
@@ -222,10 +236,23 @@ mod tests {
             cgroup: String::new(),
             temporary: false,
         };
-        let names: Vec<String> =
-            plan.environment(None).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        plan.environment(None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn a_foreign_cluster_is_reached_by_its_own_kubeconfig_and_has_no_log_of_ours() {
+        let options = ClusterOptions::foreign("/home/config".into()).with(Addon::Nats);
         assert_eq!(
-            names,
+            environment(options),
+            ["KUBECONFIG=/home/config", "KUBECACHEDIR=/d/kube/cache", "NATS_URL=nats://127.0.0.1:4222"]
+        );
+    }
+
+    #[test]
+    fn the_environment_names_what_runs_and_nothing_else() {
+        let options = ClusterOptions { alertmanagers: 2, ..ClusterOptions::real().with(Addon::Alertmanager) };
+        assert_eq!(
+            environment(options),
             [
                 "KUBECONFIG=/d/kubeconfig",
                 "KUBECACHEDIR=/d/kube/cache",

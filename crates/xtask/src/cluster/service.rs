@@ -44,7 +44,8 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(plan: &Plan, name: &str, program: &str, args: Vec<String>, ready: Ready) -> Result<Self> {
         let path = crate::env::path_with(&PathBuf::from("/usr/sbin"));
-        let env = vec![("PATH".to_owned(), path), ("HOME".to_owned(), plan.text("kube"))];
+        let mut env = vec![("PATH".to_owned(), path)];
+        env.extend(plan.home().map(|home| ("HOME".to_owned(), home.display().to_string())));
         let launch = Launch {
             program: plan.program(program)?.to_path_buf(),
             args,
@@ -198,6 +199,9 @@ pub(super) fn addons(plan: &Plan) -> Result<Vec<Service>> {
         }
     }
     if plan.options.has(Addon::Prometheus) {
+        if plan.options.foreign_kubeconfig().is_some() {
+            services.push(read_only(plan)?);
+        }
         services.push(exporter(plan)?);
         services.push(prometheus(plan)?);
     }
@@ -228,15 +232,33 @@ fn alertmanager(plan: &Plan, number: usize) -> Result<Service> {
     Service::new(plan, &name, "alertmanager", args, Ready::Answers(http, "/-/ready"))
 }
 
+/// Lets the exporter read a foreign cluster, whatever its kubeconfig asks for: kubectl knows how to log in. What it opens
+/// is a socket in a directory of ours and not a port, because whoever reaches it reads as the administrator does.
+fn read_only(plan: &Plan) -> Result<Service> {
+    let mut args = vec!["proxy".to_owned()];
+    args.extend(flags(&[
+        ("kubeconfig", &plan.kubeconfig("admin").display().to_string()),
+        ("unix-socket", &plan.text(SOCKET)),
+        ("reject-methods", "^(POST|PUT|PATCH|DELETE)$"),
+    ]));
+    Service::new(plan, "kubectl-proxy", "kubectl", args, Ready::Running)
+}
+
+const SOCKET: &str = "kubectl-proxy.socket";
+
 fn exporter(plan: &Plan) -> Result<Service> {
     let mut args = vec!["exporter".to_owned()];
-    args.extend(flags(&[
-        ("server", &plan.api_url()),
-        ("ca", &plan.text("pki/ca.crt")),
-        ("cert", &plan.text("pki/exporter.crt")),
-        ("key", &plan.text("pki/exporter.key")),
-        ("listen", &format!("127.0.0.1:{}", plan.ports.exporter)),
-    ]));
+    args.extend(flags(&[("listen", &format!("127.0.0.1:{}", plan.ports.exporter))]));
+    if plan.options.foreign_kubeconfig().is_some() {
+        args.extend(flags(&[("socket", &plan.text(SOCKET))]));
+    } else {
+        args.extend(flags(&[
+            ("server", &plan.api_url()),
+            ("ca", &plan.text("pki/ca.crt")),
+            ("cert", &plan.text("pki/exporter.crt")),
+            ("key", &plan.text("pki/exporter.key")),
+        ]));
+    }
     Service::new(plan, "exporter", "app", args, Ready::Answers(plan.ports.exporter, "/metrics"))
 }
 

@@ -7,6 +7,8 @@ use clap::ValueEnum;
 pub enum Family {
     /// kube-apiserver, kube-controller-manager, kube-scheduler and kubectl.
     Kubernetes,
+    /// kubectl alone, for a cluster that is there already.
+    Kubectl,
     /// kubelet and kube-proxy.
     Kubelet,
     /// etcd.
@@ -106,6 +108,8 @@ impl Family {
         Self::NodeRunc,
         Self::NodeCni,
     ];
+    /// What is needed beside a cluster that is there already.
+    pub const FOREIGN_CLUSTER: &[Self] = &[Self::Kubectl, Self::App];
 
     pub(crate) fn recipe(self) -> Recipe {
         match self {
@@ -119,6 +123,7 @@ impl Family {
                     binary("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
                 ],
             ),
+            Self::Kubectl => kubernetes("kubectl", 60, &[binary("kubectl", "k8s.io/kubernetes/cmd/kubectl")]),
             Self::Kubelet => kubernetes(
                 "kubelet",
                 150,

@@ -1,0 +1,32 @@
+//! What can't be tested on somebody else's cluster.
+
+/// End-to-end tests that need a cluster of their own, each with the reason. `cargo xtask test --kubeconfig` prints
+/// them and leaves them out; everything else has to pass on any cluster.
+pub(super) const NEEDS_OWN_CLUSTER: &[(&str, &str)] = &[
+    (
+        "foreign::on_a_foreign_cluster_a_repair_is_recorded_as_the_audit_log_has_it_and_nothing_stays",
+        "it starts a cluster of ours to play the foreign one, and compares with its audit log",
+    ),
+    (
+        "foreign::somebody_else_s_installation_is_left_alone_and_what_a_failed_test_left_is_not",
+        "it starts a cluster of ours to play the foreign one",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env;
+
+    #[test]
+    fn only_tests_that_exist_are_left_out() {
+        let suites = env::workspace().unwrap().join("tests/it");
+        for (test, reason) in NEEDS_OWN_CLUSTER {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let file = suites.join(format!("{}.rs", module.replace("::", "/")));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            assert!(text.contains(&format!("fn {name}(")), "{} has no test {name}", file.display());
+            assert!(!reason.is_empty(), "{test}");
+        }
+    }
+}
