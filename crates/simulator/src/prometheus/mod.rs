@@ -1,0 +1,1 @@
+//! A Prometheus and an Alertmanager of the simulated cluster.
