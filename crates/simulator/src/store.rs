@@ -77,9 +77,10 @@ impl Store {
     }
 
     /// All objects of a resource, by namespace and name.
-    pub fn of(&self, resource: &Resource) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+    pub fn of(&self, resource: &Resource) -> impl Iterator<Item = (&Key, &Arc<Value>)> + use<'_> {
+        let resource = resource.clone();
         let from = Key { resource: resource.clone(), namespace: String::new(), name: String::new() };
-        self.objects.range(from..).take_while(move |(key, _)| key.resource == *resource)
+        self.objects.range(from..).take_while(move |(key, _)| key.resource == resource)
     }
 
     /// All objects, by resource, namespace and name.
