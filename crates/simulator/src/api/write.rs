@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::kinds::{Kind, Resource};
 use crate::state::State;
 use crate::store::Key;
-use crate::value::{at, integer, items, rfc3339, set, text, unset};
+use crate::value::{at, items, rfc3339, set, text, unset};
 
 impl State {
     fn kind_of(&self, resource: &Resource) -> Result<Arc<Kind>, Failure> {
@@ -33,12 +33,13 @@ impl State {
         if kind.namespaced {
             set(&mut object, "/metadata/namespace", json!(namespace));
         }
-        crate::schema::admit(self, &kind, &mut object, None)?;
         let uid = self.uid();
         set(&mut object, "/metadata/uid", json!(uid));
         set(&mut object, "/metadata/creationTimestamp", rfc3339(self.now()));
-        set(&mut object, "/metadata/generation", json!(1));
-        Ok(self.store.put(&key, object))
+        crate::schema::admit(self, &kind, Part::Main, &mut object, None)?;
+        let written = self.store.put(&key, object);
+        crate::schema::stored(self, &kind, Some(&written))?;
+        Ok(written)
     }
 
     /// Replaces an object, or its status.
@@ -50,16 +51,11 @@ impl State {
             let why = "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Failure::conflict(key, why));
         }
-        let mut generation = integer(&old, "/metadata/generation").unwrap_or(1);
         match part {
             Part::Main => {
                 let status = at(&old, "/status").clone();
                 if kind.subresources.iter().any(|name| name == "status") {
                     if status.is_null() { unset(&mut object, "/status"); } else { set(&mut object, "/status", status); }
-                }
-                crate::schema::admit(self, &kind, &mut object, Some(&old))?;
-                if at(&old, "/spec") != at(&object, "/spec") {
-                    generation += 1;
                 }
             }
             Part::Status => {
@@ -75,7 +71,7 @@ impl State {
                 value => set(&mut object, &pointer, value.clone()),
             }
         }
-        set(&mut object, "/metadata/generation", json!(generation));
+        crate::schema::admit(self, &kind, part, &mut object, Some(&old))?;
         if old.get("metadata").is_some_and(|metadata| *metadata == *at(&object, "/metadata"))
             && at(&old, "/spec") == at(&object, "/spec")
             && at(&old, "/status") == at(&object, "/status")
@@ -85,6 +81,7 @@ impl State {
         }
         let over = !at(&object, "/metadata/deletionTimestamp").is_null() && items(&object, "/metadata/finalizers").is_empty();
         let written = self.store.put(key, object);
+        crate::schema::stored(self, &kind, Some(&written))?;
         if over && key.resource.as_str() != "pods" {
             self.store.remove(key);
         }
