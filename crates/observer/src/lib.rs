@@ -29,7 +29,7 @@ mod world;
 pub use config::{Alertmanager, Config, Kubernetes, Prometheus, Targets};
 pub use detect::Thresholds;
 pub use metrics::Metrics;
-pub use plane::{Error, Parts, READS, run};
+pub use plane::{Error, Listen, Parts, READS, run};
 pub use playbooks::PlaybookSource;
 pub use poll::HttpError;
 pub use targets::BadTable;
