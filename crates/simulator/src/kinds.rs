@@ -96,14 +96,7 @@ const BUILT_IN: &[Row] = &[
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", CLUSTER, &[]),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", NAMESPACED, &[]),
     ("networking.k8s.io", "v1", "Ingress", "ingresses", NAMESPACED, &["status"]),
-    (
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        CLUSTER,
-        &["status"],
-    ),
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", CLUSTER, &["status"]),
 ];
 
 /// The resources that are served, by resource.

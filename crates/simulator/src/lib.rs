@@ -14,6 +14,7 @@ mod log;
 mod prometheus;
 mod schema;
 mod simulator;
+mod standin;
 mod state;
 mod store;
 mod value;

@@ -6,7 +6,6 @@ use evenkeel_simulator::VirtualClock;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
-use tower::ServiceExt as _;
 
 use super::meter::Meter;
 use super::process::Life;
@@ -39,7 +38,7 @@ async fn exchange(line: Line, request: Request<Body>) -> Result<Response<Body>, 
     if what == What::Act {
         life.pass(On::BeforeSend).await;
     }
-    let answer = life.fuse.guard(inner.oneshot(request)).await;
+    let answer = life.fuse.guard(inner.send(request)).await;
     let done = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
     match what {
         What::Act if done => {

@@ -245,7 +245,12 @@ impl Engine {
             None => Arc::new(SkewedClock::new(self.simulator.clock())),
         };
         let simulator = &self.simulator;
-        let line = || Line { inner: simulator.client(&user(id.plane)), life: life.clone(), clock: simulator.clock(), meter: Arc::clone(&self.meter) };
+        let line = || Line {
+            inner: simulator.client(&user(id.plane)),
+            life: life.clone(),
+            clock: simulator.clock(),
+            meter: Arc::clone(&self.meter),
+        };
         let client = || line().client(NAMESPACE);
         let outbound = Arc::new(outbound::Simulated { simulator: self.simulator.clone(), life: life.clone() });
         let mut metrics = registry("simulation", env!("CARGO_PKG_VERSION"));

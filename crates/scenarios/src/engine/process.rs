@@ -71,4 +71,3 @@ impl Life {
         self.deaths.take(self.id, On::LoseReply)
     }
 }
-

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use evenkeel_bus::{
-    Bucket, BucketName, Bus, BusError, Change, Consume, ConsumerName, Delivery, Entry, EvidenceSubject, Key,
-    MemoryBus, Publish, Published, Request, Status, Stored, Stream, TraceContext, WakeUp,
+    Bucket, BucketName, Bus, BusError, Change, Consume, ConsumerName, Delivery, Entry, EvidenceSubject, Key, MemoryBus,
+    Publish, Published, Request, Status, Stored, Stream, TraceContext, WakeUp,
 };
 use futures::StreamExt as _;
 use futures::stream::BoxStream;

@@ -13,7 +13,7 @@ use super::Object;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Event {
     /// When, from the start.
-    #[serde(default = "zero")]
+    #[serde(default)]
     pub at: Span,
     /// The user who does it: `ci`, `ana`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,10 +85,6 @@ pub struct Event {
     /// A plane's clock is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockSkew>,
-}
-
-fn zero() -> Span {
-    Span::seconds(0)
 }
 
 impl Event {

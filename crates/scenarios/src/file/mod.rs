@@ -5,11 +5,10 @@ mod expect;
 mod load;
 mod schema;
 
-pub use event::{
-    Alert, AlertState, Annotate, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Merge, Nats, On, Plane,
-    Reply, Scale, SetImage, SetImageLife, Silence,
+pub(crate) use event::{
+    Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply,
 };
-pub use expect::{Escalated, Expect, Finally, Remediated, Written};
+pub(crate) use expect::{Expect, Finally, Written};
 pub use load::{Disk, Files, Scenario, load};
 pub use schema::schema;
 

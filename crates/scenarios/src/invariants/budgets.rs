@@ -23,7 +23,8 @@ pub(super) fn rates(seen: &Seen<'_>) -> Vec<Violation> {
             for (at, action, object) in &of_rule {
                 let within = |rate: Rate, same: &dyn Fn(&ObjectRef) -> bool| {
                     let since = *at - rate.window.chrono();
-                    let count = of_rule.iter().filter(|(other, _, it)| *other > since && other <= at && same(it)).count();
+                    let count =
+                        of_rule.iter().filter(|(other, _, it)| *other > since && other <= at && same(it)).count();
                     (count > usize::try_from(rate.count.get()).unwrap_or(usize::MAX)).then_some((count, rate))
                 };
                 let scopes = [
@@ -45,7 +46,8 @@ pub(super) fn rates(seen: &Seen<'_>) -> Vec<Violation> {
 
 /// Concurrency limits of policies that were exceeded.
 pub(super) fn concurrency(seen: &Seen<'_>) -> Vec<Violation> {
-    let under_way = |phase| matches!(phase, Phase::Executing | Phase::Verifying | Phase::Ineffective | Phase::RollingBack);
+    let under_way =
+        |phase| matches!(phase, Phase::Executing | Phase::Verifying | Phase::Ineffective | Phase::RollingBack);
     let mut spans = Vec::new();
     for remediation in seen.report.remediations.iter().filter(|it| it.action.is_mutating()) {
         let Ok(target) = ObjectRef::from_str(&remediation.target) else { continue };

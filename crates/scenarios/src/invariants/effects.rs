@@ -51,7 +51,10 @@ pub(super) fn again(seen: &Seen<'_>) -> Vec<Violation> {
                 && later.acted_at.is_some_and(|at| at > ended)
         });
         found.extend(again.map(|later| {
-            let what = format!("{} took {} for {} again, after it had not helped as {}", later.name, later.step, later.root, first.name);
+            let what = format!(
+                "{} took {} for {} again, after it had not helped as {}",
+                later.name, later.step, later.root, first.name
+            );
             Violation::new("no step again", what)
         }));
     }

@@ -9,7 +9,8 @@ pub(super) fn worse(seen: &Seen<'_>) -> Vec<Violation> {
     for write in seen.effects().filter(|write| !write.undo) {
         let remediation = seen.report.remediations.iter().find(|it| Some(&it.name) == write.remediation.as_ref());
         let Some(remediation) = remediation else { continue };
-        let over = |phase| !matches!(phase, Phase::Executing | Phase::Verifying | Phase::Ineffective | Phase::RollingBack);
+        let over =
+            |phase| !matches!(phase, Phase::Executing | Phase::Verifying | Phase::Ineffective | Phase::RollingBack);
         let ended = remediation.phases.iter().find(|it| it.at > write.at && over(it.phase)).map(|it| it.at);
         let Some(ended) = ended else { continue };
         if seen.disturbed.iter().any(|at| *at >= write.at && *at <= ended) {

@@ -45,6 +45,8 @@ pub(super) fn lost(seen: &Seen<'_>) -> Vec<Violation> {
     };
     let ignored = |name: &str| name == "Watchdog" || name.starts_with("Evenkeel");
     let lost = seen.taken.iter().filter(|(name, starts_at)| !ignored(name) && !is_there(name, *starts_at));
-    lost.map(|(name, at)| Violation::new("nothing lost", format!("the webhook took {name} of {at}, and it is no signal")))
-        .collect()
+    lost.map(|(name, at)| {
+        Violation::new("nothing lost", format!("the webhook took {name} of {at}, and it is no signal"))
+    })
+    .collect()
 }

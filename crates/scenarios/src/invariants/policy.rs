@@ -25,7 +25,10 @@ pub(super) fn outside(seen: &Seen<'_>) -> Vec<Violation> {
     for write in seen.effects() {
         let at = write.at;
         let Some((action, object)) = write.action.zip(ObjectRef::from_str(&write.object).ok()) else {
-            found.push(Violation::new("policy", format!("{} {} at {at} is no action of ours", write.verb, write.object)));
+            found.push(Violation::new(
+                "policy",
+                format!("{} {} at {at} is no action of ours", write.verb, write.object),
+            ));
             continue;
         };
         if write.undo {

@@ -110,9 +110,9 @@ pub(crate) fn writes(simulator: &Simulator, remediations: &[RemediationSeen]) ->
 fn write(entry: &Entry, remediations: &[RemediationSeen]) -> WriteSeen {
     let object = object(entry);
     let stamp = stamp(entry);
-    let action = stamp.as_ref().and_then(|stamp| {
-        remediations.iter().find(|found| found.name == stamp.remediation).map(|found| found.action)
-    });
+    let action = stamp
+        .as_ref()
+        .and_then(|stamp| remediations.iter().find(|found| found.name == stamp.remediation).map(|found| found.action));
     let action = action.or_else(|| told_by_verb(entry));
     // What leaves no object to be stamped is told by its target and time.
     let by_target = || {
@@ -140,9 +140,7 @@ fn object(entry: &Entry) -> String {
     let kind = Kind::ALL.iter().find(|kind| kind.plural() == plural);
     let namespace = Some(entry.key.namespace.clone()).filter(|namespace| !namespace.is_empty());
     match kind {
-        Some(kind) => {
-            ObjectRef { kind: *kind, namespace, name: entry.key.name.clone(), uid: None }.to_string()
-        }
+        Some(kind) => ObjectRef { kind: *kind, namespace, name: entry.key.name.clone(), uid: None }.to_string(),
         None => format!("{plural}/{}/{}", entry.key.namespace, entry.key.name),
     }
 }
@@ -171,7 +169,8 @@ fn told_by_verb(entry: &Entry) -> Option<ActionName> {
         ("create", "pods", "eviction") => Some(ActionName::EvictPod),
         ("delete", "jobs.batch", "") => Some(ActionName::DeleteJob),
         ("patch", "nodes", "") => {
-            let cordons = operations().any(|it| it["path"] == "/spec/unschedulable" && it["value"] == Value::Bool(true));
+            let cordons =
+                operations().any(|it| it["path"] == "/spec/unschedulable" && it["value"] == Value::Bool(true));
             Some(if cordons { ActionName::CordonNode } else { ActionName::UncordonNode })
         }
         ("patch", "deployments.apps" | "statefulsets.apps", "") if touches("/spec/replicas") => {

@@ -71,7 +71,8 @@ fn workload(object: &Value, word: &str, at: DateTime<Utc>) -> HealthPoint {
         let desired = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
         // A StatefulSet has no updated replicas once its update is complete.
         let complete = object.pointer("/status/currentRevision") == object.pointer("/status/updateRevision");
-        let updated = if word == "statefulset" && complete { desired } else { number(object, "/status/updatedReplicas") };
+        let updated =
+            if word == "statefulset" && complete { desired } else { number(object, "/status/updatedReplicas") };
         (desired, number(object, "/status/availableReplicas"), updated)
     };
     let seen = number(object, "/status/observedGeneration") >= number(object, "/metadata/generation");

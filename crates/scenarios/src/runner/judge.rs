@@ -51,13 +51,13 @@ impl Judge<'_> {
         for write in &effects {
             if !self.expect.writes.iter().any(|written| listed(written, write.action, &write.object)) {
                 let action = write.action.map_or_else(|| write.verb.clone(), |action| action.to_string());
-                let what = format!("expected no such write, found {action} on {} at {}", write.object, clock(begin(write.at)));
+                let what =
+                    format!("expected no such write, found {action} on {} at {}", write.object, clock(begin(write.at)));
                 found.push(Violation::new("writes", what));
             }
         }
         for written in &self.expect.writes {
-            let meant: Vec<_> =
-                effects.iter().filter(|write| listed(written, write.action, &write.object)).collect();
+            let meant: Vec<_> = effects.iter().filter(|write| listed(written, write.action, &write.object)).collect();
             let what = format!("{} on {}", written.action, written.object);
             if meant.len() != usize::try_from(written.times).unwrap_or(usize::MAX) {
                 let count = format!("expected {what} {} times, found {}", written.times, meant.len());
@@ -71,7 +71,10 @@ impl Judge<'_> {
                     let bound = if late { "before" } else { "after" };
                     let limit = if late { written.before } else { written.after };
                     let limit = limit.map(|limit| limit.to_string()).unwrap_or_default();
-                    found.push(Violation::new("writes", format!("expected {what} {bound} {limit}, found {}", clock(at))));
+                    found.push(Violation::new(
+                        "writes",
+                        format!("expected {what} {bound} {limit}, found {}", clock(at)),
+                    ));
                 }
             }
         }
@@ -86,7 +89,8 @@ impl Judge<'_> {
             });
             let count = meant.count();
             if count != usize::try_from(expected.times).unwrap_or(usize::MAX) {
-                let what = format!("expected {} {} {} times, found {count}", expected.action, expected.phase, expected.times);
+                let what =
+                    format!("expected {} {} {} times, found {count}", expected.action, expected.phase, expected.times);
                 found.push(Violation::new("remediations", what));
             }
         }
@@ -100,21 +104,30 @@ impl Judge<'_> {
         for expected in &self.expect.escalations {
             let meant: Vec<_> = calls.iter().filter(|call| about(&expected.object, call)).collect();
             if meant.is_empty() {
-                found.push(Violation::new("escalations", format!("expected people to be called for {}, found nobody was", expected.object)));
+                found.push(Violation::new(
+                    "escalations",
+                    format!("expected people to be called for {}, found nobody was", expected.object),
+                ));
             }
             for call in meant {
                 let at = call.phases.first().map_or(report.end, |first| first.at) - report.start;
                 let late = expected.before.is_some_and(|before| at > before.chrono()) && !self.patient;
                 let early = expected.after.is_some_and(|after| at < after.chrono());
                 if late || early {
-                    found.push(Violation::new("escalations", format!("called for {} at {}", expected.object, clock(at))));
+                    found.push(Violation::new(
+                        "escalations",
+                        format!("called for {} at {}", expected.object, clock(at)),
+                    ));
                 }
             }
         }
         for call in calls {
             // In trouble, what can't be had in time is a person's to look at.
             if !self.patient && !self.expect.escalations.iter().any(|expected| about(&expected.object, call)) {
-                let what = format!("expected nobody to be called, found a call for {} ({}): {}", call.target, call.step, call.rationale);
+                let what = format!(
+                    "expected nobody to be called, found a call for {} ({}): {}",
+                    call.target, call.step, call.rationale
+                );
                 found.push(Violation::new("escalations", what));
             }
         }

@@ -117,7 +117,8 @@ mod tests {
         assert_eq!(path(&cart), "/apis/apps/v1/namespaces/shop/deployments/cart");
         let node: ObjectRef = "node/node-1".parse().unwrap();
         assert_eq!(path(&node), "/api/v1/nodes/node-1");
-        let policy = json!({ "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": { "name": "a" } });
+        let policy =
+            json!({ "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": { "name": "a" } });
         assert_eq!(paths(&policy).unwrap().1, "/apis/evenkeel.dev/v1alpha1/actionpolicies/a");
     }
 }

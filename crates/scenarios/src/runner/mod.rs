@@ -84,8 +84,8 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
     tokio::spawn(async move { turning.run().await });
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
-    let (engine, care) = Engine::new(simulator.clone(), spec.engine.clone(), options.seed)
-        .map_err(|error| failed(error.to_string()))?;
+    let (engine, care) =
+        Engine::new(simulator.clone(), spec.engine.clone(), options.seed).map_err(|error| failed(error.to_string()))?;
     tokio::spawn(care);
     engine.start();
     let stage = Arc::new(Stage {

@@ -45,13 +45,7 @@ impl Person {
         Self { client: simulator.client(name), name: name.to_owned() }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        content: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, Refused> {
+    async fn send(&self, method: Method, path: &str, content: &str, body: Option<&Value>) -> Result<Value, Refused> {
         let what = format!("{method} {path} as {}", self.name);
         let malformed = |reason: String| Refused::Malformed { what: what.clone(), reason };
         let bytes = match body {
@@ -84,7 +78,11 @@ impl Person {
 
     pub(crate) async fn apply(&self, manifest: &Value) -> Result<Value, Refused> {
         let (_, object) = paths(manifest)?;
-        if self.get(&object).await?.is_some() { self.merge(&object, manifest).await } else { self.create(manifest).await }
+        if self.get(&object).await?.is_some() {
+            self.merge(&object, manifest).await
+        } else {
+            self.create(manifest).await
+        }
     }
 
     pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {

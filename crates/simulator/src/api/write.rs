@@ -14,7 +14,9 @@ use crate::value::{at, items, rfc3339, set, text, unset};
 impl State {
     fn kind_of(&self, resource: &Resource) -> Result<Arc<Kind>, Failure> {
         let found = self.kinds.get(resource).cloned();
-        found.ok_or_else(|| Failure::new(404, "NotFound", "the server could not find the requested resource", Value::Null))
+        found.ok_or_else(|| {
+            Failure::new(404, "NotFound", "the server could not find the requested resource", Value::Null)
+        })
     }
 
     /// Creates an object.
@@ -55,7 +57,11 @@ impl State {
             Part::Main => {
                 let status = at(&old, "/status").clone();
                 if kind.subresources.iter().any(|name| name == "status") {
-                    if status.is_null() { unset(&mut object, "/status"); } else { set(&mut object, "/status", status); }
+                    if status.is_null() {
+                        unset(&mut object, "/status");
+                    } else {
+                        set(&mut object, "/status", status);
+                    }
                 }
             }
             Part::Status => {
@@ -79,7 +85,8 @@ impl State {
         {
             return Ok(old);
         }
-        let over = !at(&object, "/metadata/deletionTimestamp").is_null() && items(&object, "/metadata/finalizers").is_empty();
+        let over =
+            !at(&object, "/metadata/deletionTimestamp").is_null() && items(&object, "/metadata/finalizers").is_empty();
         let written = self.store.put(key, object);
         crate::schema::stored(self, &kind, Some(&written))?;
         if over && key.resource.as_str() != "pods" {
