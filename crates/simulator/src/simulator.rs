@@ -48,6 +48,8 @@ impl Simulator {
             schemas: Schemas::default(),
             images: Arc::new(options.images),
             log: Vec::new(),
+            machines: crate::nodes::Machines::default(),
+            recorded: crate::controllers::Recorded::default(),
         };
         let inner =
             Inner { state: Mutex::new(state), controllers: Mutex::new(controllers::all()), changed: Notify::new() };
@@ -56,6 +58,11 @@ impl Simulator {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the controllers look, although no object changed.
+    pub(crate) fn nudge(&self) {
+        self.inner.changed.notify_one();
     }
 
     /// The cluster's clock.

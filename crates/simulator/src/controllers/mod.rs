@@ -1,6 +1,12 @@
 //! The controllers, one file each. They see the whole cluster, are level-triggered and synchronous:
 //! what they do depends on the objects, the time and the seed alone.
 
+mod kubelet;
+mod recorder;
+
+pub(crate) use kubelet::PodLife;
+pub(crate) use recorder::{Note, Recorded};
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -26,7 +32,7 @@ pub(crate) trait Controller: Send + std::fmt::Debug {
 
 /// All of them, in the order in which they take their turns.
 pub(crate) fn all() -> Vec<Box<dyn Controller>> {
-    Vec::new()
+    vec![Box::new(kubelet::Kubelets::default())]
 }
 
 /// The cluster as a controller has it.
