@@ -57,7 +57,15 @@ impl Cluster<'_> {
     }
 
     /// Records it in the newer way of the scheduler: without a count.
-    pub(crate) fn tell_once(&mut self, about: &Value, component: &str, action: &str, kind: &str, reason: &str, message: &str) {
+    pub(crate) fn tell_once(
+        &mut self,
+        about: &Value,
+        component: &str,
+        action: &str,
+        kind: &str,
+        reason: &str,
+        message: &str,
+    ) {
         let note = Note { component, ..Note::default() };
         let mut event = self.event_of(about, note, kind, reason, message);
         let now = self.now().to_rfc3339_opts(SecondsFormat::Micros, true);

@@ -17,7 +17,9 @@ pub(crate) fn trouble(cluster: &Cluster<'_>, pod: &Value, container: &Value) -> 
     let sources = [("configMapRef", "configmap"), ("secretRef", "secret")];
     for from in items(container, "/envFrom") {
         for (field, kind) in sources {
-            let Some(reference) = from.get(field).filter(|reference| !is_true(reference, "/optional")) else { continue };
+            let Some(reference) = from.get(field).filter(|reference| !is_true(reference, "/optional")) else {
+                continue;
+            };
             let name = text(reference, "/name");
             if cluster.get(&format!("{kind}s"), ns, name).is_none() {
                 return Some(format!("{kind} \"{name}\" not found"));
@@ -69,7 +71,10 @@ pub(crate) fn unmountable(cluster: &Cluster<'_>, pod: &Value) -> Option<String> 
             };
             let missing = items(source, "/items").iter().any(|item| keys(&found, text(item, "/key")).is_none());
             if missing {
-                return failed(name, &format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" }));
+                return failed(
+                    name,
+                    &format!("references non-existent {} key", if kind == "secret" { "secret" } else { "config" }),
+                );
             }
         }
     }
@@ -78,15 +83,13 @@ pub(crate) fn unmountable(cluster: &Cluster<'_>, pod: &Value) -> Option<String> 
 
 /// What the container would need and does not have, as its program says it.
 pub(crate) fn unmet(cluster: &Cluster<'_>, pod: &Value, container: &Value, life: &ImageLife) -> Option<String> {
-    life.needs.iter().find(|need| !is_met(cluster, pod, container, need)).map(|need| {
-        match need.split_once('/') {
-            Some(("service", name)) => format!("FATAL: cannot reach {name}: connection refused"),
-            Some(("env", wanted)) => match wanted.split_once('=') {
-                Some((name, _)) => format!("FATAL: environment variable {name} has an unusable value"),
-                None => format!("FATAL: environment variable {wanted} is not set"),
-            },
-            _ => format!("FATAL: cannot read {need}"),
-        }
+    life.needs.iter().find(|need| !is_met(cluster, pod, container, need)).map(|need| match need.split_once('/') {
+        Some(("service", name)) => format!("FATAL: cannot reach {name}: connection refused"),
+        Some(("env", wanted)) => match wanted.split_once('=') {
+            Some((name, _)) => format!("FATAL: environment variable {name} has an unusable value"),
+            None => format!("FATAL: environment variable {wanted} is not set"),
+        },
+        _ => format!("FATAL: cannot read {need}"),
     })
 }
 
@@ -96,13 +99,19 @@ fn is_met(cluster: &Cluster<'_>, pod: &Value, container: &Value, need: &str) -> 
     let mut parts = need.splitn(3, '/');
     let (kind, name, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     match kind {
-        "configmap" | "secret" => cluster.get(&format!("{kind}s"), ns, name).is_some_and(|object| match (rest, value) {
-            (None, None) => true,
-            (Some(key), None) => keys(&object, key).is_some(),
-            (Some(key), Some(value)) => keys(&object, key).is_some_and(|found| is_value(found, value)),
-            (None, Some(value)) => at(&object, "/data").as_object().is_some_and(|all| all.values().any(|it| is_value(it, value))),
-        }),
-        "env" => environment(cluster, ns, container, name).is_some_and(|found| value.is_none_or(|value| value == found)),
+        "configmap" | "secret" => {
+            cluster.get(&format!("{kind}s"), ns, name).is_some_and(|object| match (rest, value) {
+                (None, None) => true,
+                (Some(key), None) => keys(&object, key).is_some(),
+                (Some(key), Some(value)) => keys(&object, key).is_some_and(|found| is_value(found, value)),
+                (None, Some(value)) => {
+                    at(&object, "/data").as_object().is_some_and(|all| all.values().any(|it| is_value(it, value)))
+                }
+            })
+        }
+        "env" => {
+            environment(cluster, ns, container, name).is_some_and(|found| value.is_none_or(|value| value == found))
+        }
         "service" => {
             let (ns, name) = rest.map_or((ns, name), |rest| (name, rest));
             cluster.get("endpoints", ns, name).is_some_and(|endpoints| {

@@ -36,12 +36,25 @@ pub(crate) enum Doing {
     /// It has not begun.
     Nothing,
     /// Its image is on the way.
-    Pulling { began: DateTime<Utc>, until: DateTime<Utc> },
+    Pulling {
+        began: DateTime<Utc>,
+        until: DateTime<Utc>,
+    },
     /// It can't go on; the next attempt is at `until`.
-    Held { reason: &'static str, message: String, until: DateTime<Utc>, told: DateTime<Utc> },
-    Running { since: DateTime<Utc>, end: Option<End> },
+    Held {
+        reason: &'static str,
+        message: String,
+        until: DateTime<Utc>,
+        told: DateTime<Utc>,
+    },
+    Running {
+        since: DateTime<Utc>,
+        end: Option<End>,
+    },
     /// It ended; what follows is decided at `next`, never where nothing follows.
-    Over { next: Option<DateTime<Utc>> },
+    Over {
+        next: Option<DateTime<Utc>>,
+    },
 }
 
 /// Exponential back-off as kubelets have it.
@@ -97,7 +110,6 @@ pub(crate) struct Container {
     pub(crate) log: Vec<String>,
     pub(crate) previous_log: Vec<String>,
 }
-
 
 impl Container {
     pub(crate) fn new(name: &str, place: usize, init: bool, sidecar: bool) -> Self {

@@ -56,7 +56,8 @@ impl State {
 
 /// The container that is meant.
 fn container(pod: &Value, asked: Option<&str>) -> Result<String, Failure> {
-    let names = |list: &str| -> Vec<String> { items(pod, list).iter().map(|it| text(it, "/name").to_owned()).collect() };
+    let names =
+        |list: &str| -> Vec<String> { items(pod, list).iter().map(|it| text(it, "/name").to_owned()).collect() };
     let (main, init) = (names("/spec/containers"), names("/spec/initContainers"));
     match asked {
         Some(asked) if main.iter().chain(&init).any(|name| name == asked) => Ok(asked.to_owned()),

@@ -16,15 +16,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Cluster, Controller, Note};
+use super::{Cluster, Controller};
 use crate::images::Images;
 use crate::nodes::{Machine, Power};
 use crate::store::Key;
-use crate::value::{at, integer, is_terminating, name, namespace, set, text, uid};
+use crate::value::{at, is_terminating, set, text, uid};
 
 pub(crate) use pod::PodLife;
-pub(crate) use running::go;
-pub(crate) use status::qos;
 
 /// Every node's kubelet.
 #[derive(Debug, Default)]
@@ -63,8 +61,12 @@ impl Controller for Kubelets {
                 continue;
             }
             machine.wake(now);
-            let ripe: Vec<String> =
-                machine.pods.iter().filter(|(_, life)| life.due.is_some_and(|due| due <= now)).map(|(uid, _)| uid.clone()).collect();
+            let ripe: Vec<String> = machine
+                .pods
+                .iter()
+                .filter(|(_, life)| life.due.is_some_and(|due| due <= now))
+                .map(|(uid, _)| uid.clone())
+                .collect();
             for uid in ripe {
                 sync(cluster, machine, node, &uid, &images);
             }
@@ -82,7 +84,9 @@ impl Kubelets {
         let from = std::mem::replace(&mut self.seen, store.revision());
         let pods = "pods".into();
         match store.since(from) {
-            Ok(changes) => changes.filter(|change| change.key.resource == pods).map(|change| change.key.clone()).collect(),
+            Ok(changes) => {
+                changes.filter(|change| change.key.resource == pods).map(|change| change.key.clone()).collect()
+            }
             Err(crate::store::TooOld) => {
                 let lives = cluster.state.machines.values().flat_map(|machine| machine.pods.values());
                 let known = lives.map(|life| Key::new("pods", &life.namespace, &life.name));
@@ -120,7 +124,9 @@ fn is_finished(pod: &Value) -> bool {
 fn sync(cluster: &mut Cluster<'_>, machine: &mut Machine, node: &str, uid: &str, images: &Images) {
     let now = cluster.now();
     let Some(mut life) = machine.pods.remove(uid) else { return };
-    let Some(pod) = cluster.get("pods", &life.namespace, &life.name).filter(|pod| crate::value::uid(pod) == uid) else { return };
+    let Some(pod) = cluster.get("pods", &life.namespace, &life.name).filter(|pod| crate::value::uid(pod) == uid) else {
+        return;
+    };
     let ip = if life.ip.is_empty() { machine.pod_ip() } else { life.ip.clone() };
     let mut site =
         pod::Site { cluster, pod: Arc::clone(&pod), node, ip: &ip, images, present: &mut machine.images, now };
@@ -141,7 +147,6 @@ fn sync(cluster: &mut Cluster<'_>, machine: &mut Machine, node: &str, uid: &str,
     }
     machine.pods.insert(uid.to_owned(), life);
 }
-
 
 #[cfg(test)]
 mod tests;

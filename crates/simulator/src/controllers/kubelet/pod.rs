@@ -24,8 +24,13 @@ const STOP: Duration = Duration::seconds(1);
 /// How far the pod's surroundings are.
 #[derive(Debug, Clone, PartialEq)]
 enum Setup {
-    Volumes { next: DateTime<Utc>, wait: Duration },
-    Sandbox { at: DateTime<Utc> },
+    Volumes {
+        next: DateTime<Utc>,
+        wait: Duration,
+    },
+    Sandbox {
+        at: DateTime<Utc>,
+    },
     Up,
     /// Nothing runs in it any more, or ever will.
     Down,
@@ -162,7 +167,11 @@ impl PodLife {
         let mut startable = Vec::new();
         for (place, container) in self.containers.iter().enumerate() {
             if container.init {
-                let passed = if container.sidecar { container.started || container.attempts > 1 } else { container.has_completed() };
+                let passed = if container.sidecar {
+                    container.started || container.attempts > 1
+                } else {
+                    container.has_completed()
+                };
                 if !passed {
                     startable.push(place);
                     break;
@@ -184,7 +193,8 @@ impl PodLife {
     /// Sidecars end when nothing is left to serve.
     fn stop_sidecars(&mut self, site: &mut Site<'_, '_>) -> bool {
         let over = |container: &Container| matches!(container.doing, Doing::Over { next: None });
-        let done = self.containers.iter().filter(|container| !container.init).all(over) || self.has_failed_to_begin(site);
+        let done =
+            self.containers.iter().filter(|container| !container.init).all(over) || self.has_failed_to_begin(site);
         if !done {
             return false;
         }
@@ -287,7 +297,14 @@ impl PodLife {
     }
 
     /// Tells an Event, if the kubelet's budget for this pod allows.
-    pub(super) fn tell(&mut self, site: &mut Site<'_, '_>, path: Option<&str>, kind: Kind, reason: &str, message: &str) {
+    pub(super) fn tell(
+        &mut self,
+        site: &mut Site<'_, '_>,
+        path: Option<&str>,
+        kind: Kind,
+        reason: &str,
+        message: &str,
+    ) {
         if self.budget.spend(kind, site.now) {
             let note = Note { component: "kubelet", host: site.node, field_path: path.unwrap_or_default() };
             let kind = if kind == Kind::Warning { "Warning" } else { "Normal" };
@@ -303,7 +320,14 @@ impl PodLife {
         for container in &mut self.containers {
             if let Doing::Running { since, .. } = container.doing {
                 let id = container.id.clone();
-                let ended = super::container::Ended { started: Some(since), at: now, code: 255, reason: "Unknown", message: None, id };
+                let ended = super::container::Ended {
+                    started: Some(since),
+                    at: now,
+                    code: 255,
+                    reason: "Unknown",
+                    message: None,
+                    id,
+                };
                 let next = (!container.init || container.sidecar || ended.code != 0).then_some(now);
                 container.end(ended, next);
             }
@@ -343,7 +367,8 @@ pub(crate) fn program(images: &Images, container: &Value) -> Option<ImageLife> {
     let command = words("/command");
     let Some(first) = command.first().filter(|_| !life.programs.is_empty()) else { return Some(life.clone()) };
     let whole = [command.clone(), words("/args")].concat().join(" ");
-    let found = [whole.as_str(), command.join(" ").as_str(), first].iter().find_map(|name| life.programs.get(*name).cloned());
+    let found =
+        [whole.as_str(), command.join(" ").as_str(), first].iter().find_map(|name| life.programs.get(*name).cloned());
     // What says nothing of its registry has the image's.
     found.map(|program| ImageLife { pull: life.pull, missing: life.missing, refused: life.refused, ..program })
 }

@@ -121,7 +121,13 @@ impl Probe {
     }
 
     /// Makes the probe that is due by now, and gives what it found and whether the result turned.
-    pub(crate) fn make(&mut self, life: &ImageLife, ip: &str, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<(Found, bool)> {
+    pub(crate) fn make(
+        &mut self,
+        life: &ImageLife,
+        ip: &str,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Option<(Found, bool)> {
         let mut next = self.next.filter(|next| *next <= now)?;
         // Those that were left out, because nothing could have come of them, had the same result.
         while next + self.period <= now {

@@ -66,7 +66,9 @@ impl PodLife {
         let Some(container) = self.at(place) else { return false };
         match container.doing.clone() {
             Doing::Pulling { began, until } if until <= now => self.pulled(place, began, site),
-            Doing::Held { reason: "ErrImagePull", message, until, .. } if until <= now => self.pull_back_off(place, &message, site),
+            Doing::Held { reason: "ErrImagePull", message, until, .. } if until <= now => {
+                self.pull_back_off(place, &message, site)
+            }
             Doing::Held { until, .. } if until <= now => self.attempt(place, site),
             Doing::Held { reason, message, until, told } if told <= now => {
                 self.tell_held(place, reason, site);
@@ -85,8 +87,10 @@ impl PodLife {
         let image = text(self.spec(place, &site.pod), "/image").to_owned();
         match reason {
             "CrashLoopBackOff" => {
-                let message =
-                    format!("Back-off restarting failed container {name} in pod {}_{}({})", self.name, self.namespace, self.uid);
+                let message = format!(
+                    "Back-off restarting failed container {name} in pod {}_{}({})",
+                    self.name, self.namespace, self.uid
+                );
                 self.say(place, site, Kind::Warning, "BackOff", &message);
             }
             "ImagePullBackOff" => {
@@ -122,7 +126,8 @@ impl PodLife {
         let present = site.present.contains(&full);
         let always = policy == "Always" || (policy.is_empty() && full.ends_with(":latest"));
         if present && !always {
-            let message = format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+            let message =
+                format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
             self.say(place, site, Kind::Normal, "Pulled", &message);
             return self.create(place, site);
         }
@@ -156,7 +161,9 @@ impl PodLife {
         site.present.insert(image::full(&image));
         let took = go(now - began);
         let size = image::size(&image);
-        let message = format!("Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size} bytes.");
+        let message = format!(
+            "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {size} bytes."
+        );
         self.say(place, site, Kind::Normal, "Pulled", &message);
         self.create(place, site);
     }
@@ -243,7 +250,10 @@ impl PodLife {
         container.log.extend(end.log);
         container.faults += 1;
         let id = container.id.clone();
-        container.end(Ended { started: Some(since), at: end.at, code: end.code, reason: end.reason, message: None, id }, next);
+        container.end(
+            Ended { started: Some(since), at: end.at, code: end.code, reason: end.reason, message: None, id },
+            next,
+        );
     }
 
     /// Makes the probes that are due; gives whether anything came of it.
@@ -309,7 +319,13 @@ fn has(container: &Container, which: Which) -> bool {
 }
 
 /// When and how a container that starts now will end by itself.
-pub(crate) fn plan(container: &Container, spec: &Value, life: &ImageLife, unmet: Option<String>, now: DateTime<Utc>) -> Option<End> {
+pub(crate) fn plan(
+    container: &Container,
+    spec: &Value,
+    life: &ImageLife,
+    unmet: Option<String>,
+    now: DateTime<Utc>,
+) -> Option<End> {
     let lacks = unmet.map(|why| End { at: now + LACKS, code: 1, reason: "Error", log: vec![why] });
     let crash = life.crash.as_ref().filter(|crash| crash.times.is_none_or(|times| container.faults < times));
     let crash = crash.map(|crash| {

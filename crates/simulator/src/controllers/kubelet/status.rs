@@ -60,7 +60,8 @@ fn phase(life: &PodLife, pod: &Value) -> &'static str {
         let failed = over && container.ended.as_ref().is_some_and(|ended| ended.code != 0);
         return if failed && (policy == "Never" || life.ending.is_some()) { "Failed" } else { "Pending" };
     }
-    let starting = |container: &&Container| container.init && container.sidecar && !container.started && container.attempts == 0;
+    let starting =
+        |container: &&Container| container.init && container.sidecar && !container.started && container.attempts == 0;
     if life.containers.iter().any(|container| starting(&container)) && life.ending.is_none() {
         return "Pending";
     }
@@ -85,7 +86,13 @@ fn phase(life: &PodLife, pod: &Value) -> &'static str {
     match () {
         () if waiting > 0 => "Pending",
         () if running > 0 => "Running",
-        () if life.ending.is_some() => if all_well { "Succeeded" } else { "Failed" },
+        () if life.ending.is_some() => {
+            if all_well {
+                "Succeeded"
+            } else {
+                "Failed"
+            }
+        }
         () if policy == "Always" || policy.is_empty() => "Running",
         () if all_well => "Succeeded",
         () if policy == "Never" => "Failed",
@@ -115,8 +122,7 @@ fn conditions(life: &PodLife, pod: &Value, phase: &str, generation: i64, now: Da
         let message = format!("containers with incomplete status: [{}]", names(uninitialized));
         ill("Initialized", "ContainersNotInitialized", message)
     };
-    let unready: Vec<&Container> =
-        life.containers.iter().filter(|it| (!it.init || it.sidecar) && !it.ready).collect();
+    let unready: Vec<&Container> = life.containers.iter().filter(|it| (!it.init || it.sidecar) && !it.ready).collect();
     let containers_ready = match phase {
         "Succeeded" => ill("ContainersReady", "PodCompleted", String::new()),
         "Failed" => ill("ContainersReady", "PodFailed", String::new()),
@@ -158,7 +164,12 @@ fn gates(pod: &Value) -> Option<Condition> {
         })
         .collect();
     let message = messages.join(", ");
-    (!messages.is_empty()).then_some(Condition { of: "Ready", status: false, reason: "ReadinessGatesNotReady", message })
+    (!messages.is_empty()).then_some(Condition {
+        of: "Ready",
+        status: false,
+        reason: "ReadinessGatesNotReady",
+        message,
+    })
 }
 
 impl Condition {
@@ -200,9 +211,7 @@ fn container_status(life: &PodLife, container: &Container, pod: &Value) -> Value
         }
         Doing::Held { reason, message, .. } => (waiting(reason, message), container.ended.as_ref()),
         Doing::Running { since, .. } => (json!({"running": {"startedAt": rfc3339(*since)}}), container.before.as_ref()),
-        Doing::Over { .. } => {
-            (container.ended.as_ref().map_or(Value::Null, terminated), container.before.as_ref())
-        }
+        Doing::Over { .. } => (container.ended.as_ref().map_or(Value::Null, terminated), container.before.as_ref()),
     };
     let image = text(spec, "/image");
     let mut status = json!({
