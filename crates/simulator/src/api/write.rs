@@ -40,7 +40,7 @@ impl State {
         set(&mut object, "/metadata/creationTimestamp", rfc3339(self.now()));
         crate::schema::admit(self, &kind, Part::Main, &mut object, None)?;
         let written = self.store.put(&key, object);
-        crate::schema::stored(self, &kind, Some(&written))?;
+        crate::schema::stored(self, &kind, &written)?;
         Ok(written)
     }
 
@@ -88,9 +88,10 @@ impl State {
         let over =
             !at(&object, "/metadata/deletionTimestamp").is_null() && items(&object, "/metadata/finalizers").is_empty();
         let written = self.store.put(key, object);
-        crate::schema::stored(self, &kind, Some(&written))?;
+        crate::schema::stored(self, &kind, &written)?;
         if over && key.resource.as_str() != "pods" {
             self.store.remove(key);
+            crate::schema::removed(self, &kind, &written);
         }
         Ok(written)
     }
@@ -108,6 +109,8 @@ impl State {
             return Err(Failure::conflict(key, &why));
         }
         self.store.remove(key);
+        let kind = self.kind_of(&key.resource)?;
+        crate::schema::removed(self, &kind, &old);
         Ok(old)
     }
 }

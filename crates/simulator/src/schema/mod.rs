@@ -1,16 +1,25 @@
 //! What the API server does with an object before it is stored: defaults, pruning, validation, admission.
 
-use serde_json::{Value, json};
+mod custom;
+mod generation;
+mod metadata;
+mod names;
+mod problem;
+#[cfg(test)]
+mod replay;
+mod tidy;
+
+use serde_json::Value;
 
 use crate::api::Part;
 use crate::failure::Failure;
 use crate::kinds::Kind;
+pub(crate) use crate::schema::custom::Schemas;
 use crate::state::State;
-use crate::value::{at, integer, set};
+use crate::store::Key;
 
-/// The schemas of custom resources, by resource.
-#[derive(Debug, Default)]
-pub(crate) struct Schemas {}
+/// The group of CustomResourceDefinitions.
+const API_EXTENSIONS: &str = "apiextensions.k8s.io";
 
 /// Makes an object what the API server would store, or refuses it. Comes last before the write: the object has
 /// its name, uid and creationTimestamp, and of the other part what is stored. Sets `metadata.generation`.
@@ -18,24 +27,48 @@ pub(crate) struct Schemas {}
 /// # Errors
 /// 422 with the causes, 403 or 404, worded as the real API server words them.
 pub(crate) fn admit(
-    _state: &mut State,
-    _kind: &Kind,
+    state: &mut State,
+    kind: &Kind,
     part: Part,
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<(), Failure> {
-    let generation = old.map_or(1, |old| {
-        let changed = part == Part::Main && at(old, "/spec") != at(object, "/spec");
-        integer(old, "/metadata/generation").unwrap_or(1) + i64::from(changed)
-    });
-    set(object, "/metadata/generation", json!(generation));
+    if let Some(schema) = state.schemas.get(&kind.resource()) {
+        tidy::metadata(object);
+        custom::admit(&schema, kind, part, object, old)?;
+    } else if kind.group == API_EXTENSIONS {
+        custom::admit_definition(kind, object, old)?;
+    }
+    generation::set_generation(kind, part, object, old);
     Ok(())
 }
 
-/// Follows a write: a CustomResourceDefinition is served from now on, or no longer (`after` is none).
+/// Follows a write: a CustomResourceDefinition is served from now on, and established.
 ///
 /// # Errors
-/// None yet.
-pub(crate) fn stored(_state: &mut State, _kind: &Kind, _after: Option<&Value>) -> Result<(), Failure> {
+/// None that `admit` has not found before.
+pub(crate) fn stored(state: &mut State, kind: &Kind, after: &Value) -> Result<(), Failure> {
+    if kind.group == API_EXTENSIONS {
+        let (served, schema) = custom::served(after)?;
+        state.schemas.add(served.resource(), schema);
+        state.kinds.add(served);
+        if let Some(established) = custom::establish(after, state.now()) {
+            let key = Key::new(kind.resource(), "", crate::value::name(after));
+            state.store.put(&key, established);
+        }
+    }
     Ok(())
+}
+
+/// Follows the end of an object: what a CustomResourceDefinition served is gone, with its objects.
+pub(crate) fn removed(state: &mut State, kind: &Kind, before: &Value) {
+    if kind.group == API_EXTENSIONS {
+        let resource = custom::resource(before);
+        let keys: Vec<Key> = state.store.of(&resource).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            state.store.remove(&key);
+        }
+        state.schemas.remove(&resource);
+        state.kinds.remove(&resource);
+    }
 }
