@@ -1,14 +1,15 @@
-//! Objects, revisions and the history that watches read: etcd's part.
+//! Objects, revisions and the history that watches read: etcd's part, and the watch cache's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::kinds::Resource;
 use crate::value::set;
 
-/// Changes that are kept for watches; who asks for older ones gets 410 Gone.
+/// Changes that are kept of each resource; who asks for older ones gets 410 Gone.
 const HISTORY: usize = 10_000;
 
 /// Where an object is.
@@ -56,13 +57,23 @@ pub struct Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooOld;
 
+/// The history of one resource.
+#[derive(Debug, Default)]
+struct Past {
+    changes: VecDeque<Change>,
+    /// The revision of the last change; 0 where there was none.
+    head: u64,
+    /// The revision before which nothing is known.
+    compacted: u64,
+    listeners: Option<watch::Sender<u64>>,
+}
+
 /// All objects. Writes give each object the store's next revision as its `resourceVersion`.
 #[derive(Debug, Default)]
 pub struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     revision: u64,
-    history: VecDeque<Change>,
-    compacted: u64,
+    past: BTreeMap<Resource, Past>,
 }
 
 impl Store {
@@ -71,16 +82,33 @@ impl Store {
         self.revision
     }
 
+    /// The revision of the last write to an object of a resource; 0 where there was none.
+    pub fn head(&self, resource: &Resource) -> u64 {
+        self.past.get(resource).map_or(0, |past| past.head)
+    }
+
     /// An object.
     pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
         self.objects.get(key)
     }
 
     /// All objects of a resource, by namespace and name.
-    pub fn of(&self, resource: &Resource) -> impl Iterator<Item = (&Key, &Arc<Value>)> + use<'_> {
+    pub fn of<'a>(&'a self, resource: &Resource) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
         let resource = resource.clone();
         let from = Key { resource: resource.clone(), namespace: String::new(), name: String::new() };
         self.objects.range(from..).take_while(move |(key, _)| key.resource == resource)
+    }
+
+    /// The objects of a resource in a namespace, by name.
+    pub fn within<'a>(
+        &'a self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
+        let from = Key { resource: resource.clone(), namespace: namespace.to_owned(), name: String::new() };
+        let (resource, namespace) = (resource.clone(), namespace.to_owned());
+        let inside = move |key: &Key| key.resource == resource && key.namespace == namespace;
+        self.objects.range(from..).take_while(move |(key, _)| inside(key))
     }
 
     /// All objects, by resource, namespace and name.
@@ -112,29 +140,117 @@ impl Store {
     }
 
     fn remember(&mut self, change: Change) {
-        self.history.push_back(change);
-        if self.history.len() > HISTORY
-            && let Some(gone) = self.history.pop_front()
+        let past = self.past.entry(change.key.resource.clone()).or_default();
+        past.head = change.revision;
+        past.changes.push_back(change);
+        if past.changes.len() > HISTORY
+            && let Some(gone) = past.changes.pop_front()
         {
-            self.compacted = gone.revision;
+            past.compacted = gone.revision;
+        }
+        if let Some(listeners) = &past.listeners {
+            listeners.send_replace(past.head);
         }
     }
 
-    /// Forgets all history: watches from before begin anew with 410 Gone.
+    /// Forgets all history: watches that begin before now, and lists that go on from then, get 410 Gone.
     pub fn compact(&mut self) {
-        self.history.clear();
-        self.compacted = self.revision;
+        for past in self.past.values_mut() {
+            past.changes.clear();
+            past.compacted = self.revision;
+        }
     }
 
-    /// The changes after a revision, oldest first.
+    /// The changes of a resource after a revision, oldest first.
     ///
     /// # Errors
     /// [`TooOld`] when some of them are forgotten.
-    pub fn since(&self, revision: u64) -> Result<impl Iterator<Item = &Change>, TooOld> {
-        if revision < self.compacted {
+    pub fn since<'a>(
+        &'a self,
+        resource: &Resource,
+        revision: u64,
+    ) -> Result<impl Iterator<Item = &'a Change> + use<'a>, TooOld> {
+        let past = self.past.get(resource);
+        if past.is_some_and(|past| revision < past.compacted) {
             return Err(TooOld);
         }
-        let from = self.history.partition_point(|change| change.revision <= revision);
-        Ok(self.history.range(from..))
+        let from = past.map_or(0, |past| past.changes.partition_point(|change| change.revision <= revision));
+        Ok(past.into_iter().flat_map(move |past| past.changes.range(from..)))
+    }
+
+    /// The objects of a resource as they were at a revision, by namespace and name.
+    ///
+    /// # Errors
+    /// [`TooOld`] when that is forgotten.
+    pub fn at(&self, resource: &Resource, revision: u64) -> Result<BTreeMap<Key, Arc<Value>>, TooOld> {
+        let later: Vec<&Change> = self.since(resource, revision)?.collect();
+        let mut objects: BTreeMap<Key, Arc<Value>> =
+            self.of(resource).map(|(key, object)| (key.clone(), Arc::clone(object))).collect();
+        for change in later.into_iter().rev() {
+            match &change.before {
+                Some(before) => drop(objects.insert(change.key.clone(), Arc::clone(before))),
+                None => drop(objects.remove(&change.key)),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Is told the revision of each write to an object of a resource.
+    pub(crate) fn listen(&mut self, resource: &Resource) -> watch::Receiver<u64> {
+        let past = self.past.entry(resource.clone()).or_default();
+        past.listeners.get_or_insert_with(|| watch::Sender::new(past.head)).subscribe()
+    }
+
+    /// Wakes whoever listens, though nothing was written.
+    pub(crate) fn wake(&self) {
+        for listeners in self.past.values().filter_map(|past| past.listeners.as_ref()) {
+            listeners.send_modify(|_| ());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::new("configmaps", "shop", name)
+    }
+
+    fn named(name: &str) -> Value {
+        json!({"metadata": {"name": name}})
+    }
+
+    #[test]
+    fn the_past_can_be_seen_until_it_is_compacted() {
+        let mut store = Store::default();
+        store.put(&key("a"), named("a"));
+        store.put(&key("b"), named("b"));
+        store.put(&Key::new("pods", "shop", "p"), named("p"));
+        store.remove(&key("a"));
+        let names = |revision| {
+            let at = store.at(&"configmaps".into(), revision).unwrap();
+            at.keys().map(|key| key.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(1), ["a"]);
+        assert_eq!(names(3), ["a", "b"]);
+        assert_eq!(names(4), ["b"]);
+        assert_eq!(store.since(&"configmaps".into(), 1).unwrap().count(), 2);
+        assert_eq!(store.head(&"pods".into()), 3);
+        store.compact();
+        assert!(store.since(&"configmaps".into(), 1).is_err());
+        assert!(store.since(&"configmaps".into(), 4).is_ok());
+    }
+
+    #[test]
+    fn a_namespace_is_not_the_one_whose_name_begins_like_it() {
+        let mut store = Store::default();
+        for namespace in ["shop", "shop-2", "a"] {
+            store.put(&Key::new("pods", namespace, "p"), named("p"));
+        }
+        let found = store.within(&"pods".into(), "shop");
+        assert_eq!(found.map(|(key, _)| key.namespace.as_str()).collect::<Vec<_>>(), ["shop"]);
     }
 }

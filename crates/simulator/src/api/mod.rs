@@ -1,10 +1,31 @@
 //! The API server: requests of the client, and the synchronous operations the controllers use.
 
+mod delete;
+mod discovery;
+mod evict;
+mod fields;
+mod intercept;
+mod json_patch;
+mod list;
+mod managed_fields;
+mod merge;
+mod rules;
+mod selector;
+mod serve;
+mod service;
+mod subresources;
+mod uri;
+mod watch;
 mod write;
 
 use std::sync::Arc;
 
 use serde_json::Value;
+
+pub use intercept::{Call, Decision, Fuse, Intercept};
+pub(crate) use json_patch::Patch;
+pub(crate) use selector::LabelSelector;
+pub(crate) use service::client;
 
 use crate::failure::Failure;
 
@@ -24,8 +45,21 @@ pub(crate) struct By<'a> {
 pub(crate) enum Part {
     /// Everything but the status.
     Main,
-    /// The status only.
+    /// The status, and of the metadata what a client may change.
     Status,
+    /// The number of replicas, through `scale`.
+    Scale,
+}
+
+impl Part {
+    /// The subresource it is written through.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Scale => "scale",
+        }
+    }
 }
 
 /// What a write made of the object.

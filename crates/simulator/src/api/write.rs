@@ -1,116 +1,273 @@
-//! Create, replace and delete, with everything the API server does on the way.
+//! Create and replace, with everything the API server does on the way.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{By, Deletion, Part, Written};
+use super::managed_fields::{self, Writer};
+use super::{By, Part, Written, rules};
 use crate::failure::Failure;
 use crate::kinds::{Kind, Resource};
 use crate::state::State;
 use crate::store::Key;
-use crate::value::{at, items, rfc3339, set, text, unset};
+use crate::value::{at, integer, is_terminating, items, rfc3339, set, text, unset};
+
+/// Metadata that clients can't set or change.
+const SERVERS: [&str; 4] = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
 impl State {
-    fn kind_of(&self, resource: &Resource) -> Result<Arc<Kind>, Failure> {
-        let found = self.kinds.get(resource).cloned();
-        found.ok_or_else(|| {
-            Failure::new(404, "NotFound", "the server could not find the requested resource", Value::Null)
-        })
+    pub(super) fn kind_of(&self, resource: &Resource) -> Result<Arc<Kind>, Failure> {
+        self.kinds.get(resource).cloned().ok_or_else(Failure::no_such_resource)
     }
 
-    /// Creates an object.
-    pub(crate) fn create(&mut self, _by: By<'_>, resource: &Resource, namespace: &str, mut object: Value) -> Written {
+    /// Creates an object. In a dry run it is what would be created.
+    pub(crate) fn create(&mut self, by: By<'_>, resource: &Resource, namespace: &str, mut object: Value) -> Written {
         let kind = self.kind_of(resource)?;
+        matches_type(&kind, &object)?;
+        in_namespace(&object, namespace)?;
+        if !text(&object, "/metadata/resourceVersion").is_empty() {
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(Failure::new(500, "", message, Value::Null));
+        }
+        if !at(&object, "/metadata").is_object() {
+            set(&mut object, "/metadata", json!({}));
+        }
         if text(&object, "/metadata/name").is_empty() && !text(&object, "/metadata/generateName").is_empty() {
             let name = format!("{}{}", text(&object, "/metadata/generateName"), self.suffix());
             set(&mut object, "/metadata/name", json!(name));
         }
-        let key = Key::new(resource.clone(), namespace, text(&object, "/metadata/name"));
-        if self.store.get(&key).is_some() {
-            return Err(Failure::already_exists(&key));
+        let name = text(&object, "/metadata/name").to_owned();
+        if name.is_empty() {
+            let why = ("FieldValueRequired", "metadata.name", "Required value: name or generateName is required");
+            return Err(Failure::invalid(&kind.kind, &kind.group, "", why));
         }
         set(&mut object, "/apiVersion", json!(kind.api_version()));
         set(&mut object, "/kind", json!(kind.kind));
         if kind.namespaced {
             set(&mut object, "/metadata/namespace", json!(namespace));
         }
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields", "selfLink"] {
+            unset(&mut object, &format!("/metadata/{field}"));
+        }
+        if !rules::keeps_status_on_create(&kind) {
+            unset(&mut object, "/status");
+        }
         let uid = self.uid();
         set(&mut object, "/metadata/uid", json!(uid));
         set(&mut object, "/metadata/creationTimestamp", rfc3339(self.now()));
         crate::schema::admit(self, &kind, Part::Main, &mut object, None)?;
+        let key = Key::new(resource.clone(), namespace, &name);
+        if self.store.get(&key).is_some() {
+            return Err(Failure::already_exists(&key));
+        }
+        self.record(by, &kind, Part::Main, &mut object, None);
+        if by.dry_run {
+            return Ok(Arc::new(object));
+        }
         let written = self.store.put(&key, object);
-        crate::schema::stored(self, &kind, &written)?;
+        crate::schema::stored(self, &kind, Some(&written))?;
         Ok(written)
     }
 
-    /// Replaces an object, or its status.
-    pub(crate) fn replace(&mut self, _by: By<'_>, key: &Key, part: Part, mut object: Value) -> Written {
+    /// Replaces an object, or the part of it that is asked for. What changes nothing writes nothing.
+    pub(crate) fn replace(&mut self, by: By<'_>, key: &Key, part: Part, mut object: Value) -> Written {
         let kind = self.kind_of(&key.resource)?;
-        let old = Arc::clone(self.store.get(key).ok_or_else(|| Failure::not_found(key))?);
-        let version = text(&object, "/metadata/resourceVersion");
-        if !version.is_empty() && version != text(&old, "/metadata/resourceVersion") {
-            let why = "the object has been modified; please apply your changes to the latest version and try again";
-            return Err(Failure::conflict(key, why));
+        if part == Part::Status && !rules::serves(&kind, "status") {
+            return Err(Failure::no_such_resource());
         }
+        matches_type(&kind, &object)?;
+        in_namespace(&object, &key.namespace)?;
+        let name = text(&object, "/metadata/name");
+        if name != key.name {
+            let message = if name.is_empty() {
+                "name must be provided".to_owned()
+            } else {
+                format!("the name of the object ({name}) does not match the name on the URL ({})", key.name)
+            };
+            return Err(Failure::bad_request(message));
+        }
+        let Some(old) = self.store.get(key).cloned() else {
+            if rules::creates_on_update(&key.resource) && part == Part::Main {
+                return self.create(by, &key.resource, &key.namespace, object);
+            }
+            return Err(Failure::not_found(key));
+        };
+        is_still(&kind, key, &old, &object)?;
         match part {
-            Part::Main => {
-                let status = at(&old, "/status").clone();
-                if kind.subresources.iter().any(|name| name == "status") {
-                    if status.is_null() {
-                        unset(&mut object, "/status");
-                    } else {
-                        set(&mut object, "/status", status);
-                    }
+            Part::Main | Part::Scale => {
+                if rules::serves(&kind, "status") {
+                    take(&old, &mut object, "/status");
                 }
             }
             Part::Status => {
                 let status = at(&object, "/status").clone();
+                let annotations = at(&object, "/metadata/annotations").clone();
                 object = (*old).clone();
                 set(&mut object, "/status", status);
+                if !kind.custom && annotations.is_object() {
+                    set(&mut object, "/metadata/annotations", annotations);
+                }
             }
         }
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-            let pointer = format!("/metadata/{field}");
-            match at(&old, &pointer) {
-                Value::Null => drop(unset(&mut object, &pointer)),
-                value => set(&mut object, &pointer, value.clone()),
-            }
+        set(&mut object, "/apiVersion", json!(kind.api_version()));
+        set(&mut object, "/kind", json!(kind.kind));
+        if kind.namespaced {
+            set(&mut object, "/metadata/namespace", json!(key.namespace));
         }
-        crate::schema::admit(self, &kind, part, &mut object, Some(&old))?;
-        if old.get("metadata").is_some_and(|metadata| *metadata == *at(&object, "/metadata"))
-            && at(&old, "/spec") == at(&object, "/spec")
-            && at(&old, "/status") == at(&object, "/status")
-            && at(&old, "/data") == at(&object, "/data")
-        {
+        for field in SERVERS.iter().chain(&["generation", "managedFields", "resourceVersion", "selfLink"]) {
+            take(&old, &mut object, &format!("/metadata/{field}"));
+        }
+        if object == *old {
             return Ok(old);
         }
-        let over =
-            !at(&object, "/metadata/deletionTimestamp").is_null() && items(&object, "/metadata/finalizers").is_empty();
-        let written = self.store.put(key, object);
-        crate::schema::stored(self, &kind, &written)?;
-        if over && key.resource.as_str() != "pods" {
-            self.store.remove(key);
-            crate::schema::removed(self, &kind, &written);
+        crate::schema::admit(self, &kind, part, &mut object, Some(&old))?;
+        if object == *old {
+            return Ok(old);
         }
+        self.record(by, &kind, part, &mut object, Some(&old));
+        if by.dry_run {
+            return Ok(Arc::new(object));
+        }
+        if is_over(&object) {
+            self.remove(&kind, key)?;
+            return Ok(Arc::new(object));
+        }
+        let written = self.store.put(key, object);
+        crate::schema::stored(self, &kind, Some(&written))?;
         Ok(written)
     }
 
-    /// Deletes an object, or marks it as terminating where it has finalizers or, a pod, grace.
-    pub(crate) fn delete(&mut self, _by: By<'_>, key: &Key, how: &Deletion) -> Written {
-        let old = Arc::clone(self.store.get(key).ok_or_else(|| Failure::not_found(key))?);
-        if let Some(uid) = &how.uid
-            && uid != text(&old, "/metadata/uid")
-        {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                text(&old, "/metadata/uid")
-            );
-            return Err(Failure::conflict(key, &why));
-        }
+    /// Changes an object as it is now. `change` may refuse.
+    pub(crate) fn change(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        part: Part,
+        change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+    ) -> Written {
+        let old = self.store.get(key).ok_or_else(|| Failure::not_found(key))?;
+        let mut object = (**old).clone();
+        change(&mut object)?;
+        self.replace(by, key, part, object)
+    }
+
+    fn record(&self, by: By<'_>, kind: &Kind, part: Part, object: &mut Value, old: Option<&Value>) {
+        let api_version = kind.api_version();
+        let (manager, custom) = (by.manager, kind.custom);
+        let writer = Writer { manager, api_version: &api_version, subresource: part.subresource(), custom };
+        managed_fields::record(old, object, writer, self.now());
+    }
+
+    /// Takes an object out of the store.
+    pub(super) fn remove(&mut self, kind: &Kind, key: &Key) -> Result<(), Failure> {
         self.store.remove(key);
-        let kind = self.kind_of(&key.resource)?;
-        crate::schema::removed(self, &kind, &old);
-        Ok(old)
+        crate::schema::stored(self, kind, None)
+    }
+}
+
+/// Whether nothing holds a terminating object back any more.
+pub(super) fn is_over(object: &Value) -> bool {
+    is_terminating(object)
+        && items(object, "/metadata/finalizers").is_empty()
+        && integer(object, "/metadata/deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && (text(object, "/kind") != "Namespace" || items(object, "/spec/finalizers").is_empty())
+}
+
+/// Whether the object that is to be replaced is the one, and the version, that the replacement takes it for.
+fn is_still(kind: &Kind, key: &Key, old: &Value, new: &Value) -> Result<(), Failure> {
+    let (uid, found) = (text(new, "/metadata/uid"), text(old, "/metadata/uid"));
+    if !uid.is_empty() && uid != found {
+        return Err(Failure::conflict(key, &wrong_uid(key, uid, found)));
+    }
+    let version = text(new, "/metadata/resourceVersion");
+    if version.is_empty() {
+        if rules::allows_unconditional_update(kind) {
+            return Ok(());
+        }
+        let why = ("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+        let (plural, group) = crate::failure::split(&key.resource);
+        return Err(Failure::invalid(plural, group, &key.name, why));
+    }
+    if version != text(old, "/metadata/resourceVersion") {
+        return Err(Failure::modified(key));
+    }
+    Ok(())
+}
+
+/// What etcd's precondition says, the registry's key with it.
+pub(super) fn wrong_uid(key: &Key, wanted: &str, found: &str) -> String {
+    let (plural, group) = crate::failure::split(&key.resource);
+    let mut path = String::from("/registry");
+    for part in [group, plural, key.namespace.as_str(), key.name.as_str()].into_iter().filter(|it| !it.is_empty()) {
+        // Groups of the core API are not part of the path, but those of custom resources are.
+        if part != group || group.contains('.') && !group.ends_with(".k8s.io") {
+            path.push('/');
+            path.push_str(part);
+        }
+    }
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    )
+}
+
+/// What a client sends must be of the type that the path names, where it says what it is.
+fn matches_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
+    if !object.is_object() {
+        let message = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+        return Err(Failure::bad_request(message));
+    }
+    let (version, wanted) = (text(object, "/apiVersion"), kind.api_version());
+    if !version.is_empty() && version != wanted {
+        let message = format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
+        );
+        return Err(Failure::bad_request(message));
+    }
+    let found = text(object, "/kind");
+    if !found.is_empty() && found != kind.kind {
+        let message = format!("{found} in version \"{}\" cannot be handled as a {}", kind.version, kind.kind);
+        return Err(Failure::bad_request(message));
+    }
+    Ok(())
+}
+
+fn in_namespace(object: &Value, namespace: &str) -> Result<(), Failure> {
+    let said = text(object, "/metadata/namespace");
+    if said.is_empty() || said == namespace {
+        return Ok(());
+    }
+    Err(Failure::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
+}
+
+/// Gives the new object what the old one has in a place.
+fn take(old: &Value, new: &mut Value, pointer: &str) {
+    match old.pointer(pointer) {
+        None => drop(unset(new, pointer)),
+        Some(value) => set(new, pointer, value.clone()),
+    }
+}
+
+/// Takes away the nulls that typed objects lose when they are read: in the metadata and the spec.
+pub(super) fn without_nulls(object: &mut Value) {
+    for part in ["metadata", "spec", "data"] {
+        if let Some(Value::Object(map)) = object.get_mut(part) {
+            strip(map);
+        }
+    }
+}
+
+fn strip(map: &mut Map<String, Value>) {
+    map.retain(|_, value| !value.is_null());
+    for value in map.values_mut() {
+        strip_value(value);
+    }
+}
+
+fn strip_value(value: &mut Value) {
+    match value {
+        Value::Object(map) => strip(map),
+        Value::Array(list) => list.iter_mut().for_each(strip_value),
+        _ => {}
     }
 }

@@ -1,0 +1,38 @@
+//! What differs between resources in how they are written.
+
+use crate::kinds::{Kind, Resource};
+
+/// Whether a replacement need not say which version it replaces.
+pub(super) fn allows_unconditional_update(kind: &Kind) -> bool {
+    let resource = kind.resource();
+    !kind.custom
+        && !matches!(
+            resource.as_str(),
+            "leases.coordination.k8s.io"
+                | "poddisruptionbudgets.policy"
+                | "customresourcedefinitions.apiextensions.k8s.io"
+        )
+}
+
+/// Whether a replacement of what does not exist creates it.
+pub(super) fn creates_on_update(resource: &Resource) -> bool {
+    matches!(resource.as_str(), "leases.coordination.k8s.io" | "events" | "endpoints" | "limitranges" | "services")
+}
+
+/// Whether what a client says of the status is taken when the object is created.
+pub(super) fn keeps_status_on_create(kind: &Kind) -> bool {
+    kind.resource().as_str() == "nodes" || !serves(kind, "status")
+}
+
+/// Whether a resource has a subresource.
+pub(super) fn serves(kind: &Kind, subresource: &str) -> bool {
+    kind.subresources.iter().any(|name| name == subresource)
+}
+
+/// Whether deleting it answers with the object rather than with a `Status`.
+pub(super) fn returns_deleted(resource: &Resource) -> bool {
+    matches!(
+        resource.as_str(),
+        "pods" | "services" | "serviceaccounts" | "resourcequotas" | "persistentvolumes" | "persistentvolumeclaims"
+    )
+}
