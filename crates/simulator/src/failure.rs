@@ -69,7 +69,10 @@ impl Failure {
 
     /// 415: a patch of a sort that this resource does not take.
     pub fn unsupported_media_type(supported: &[&str]) -> Self {
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {}", supported.join(", "));
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            supported.join(", ")
+        );
         Self::new(415, "UnsupportedMediaType", message, json!({}))
     }
 

@@ -26,6 +26,11 @@ impl Kind {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Whether a CRD defines it.
+    pub fn is_custom(&self) -> bool {
+        BUILT_IN.iter().all(|(group, ..)| *group != self.group)
+    }
+
     /// Its resource: what keys and RBAC name.
     pub fn resource(&self) -> Resource {
         Resource::new(&self.group, &self.plural)

@@ -14,7 +14,7 @@ pub struct Entry {
     pub at: DateTime<Utc>,
     /// Who sent it.
     pub user: String,
-    /// `create`, `update`, `patch`, `delete`; reads are not kept.
+    /// `create`, `update`, `patch`, `delete`, `deletecollection`; reads are not kept.
     pub verb: &'static str,
     /// What it was about.
     pub key: Key,

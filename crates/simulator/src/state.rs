@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) schemas: Schemas,
     pub(crate) images: Arc<Images>,
     pub(crate) log: Log,
+    /// How often all watches were interrupted.
+    pub(crate) epoch: u64,
     pub(crate) machines: crate::nodes::Machines,
     pub(crate) recorded: crate::controllers::Recorded,
 }

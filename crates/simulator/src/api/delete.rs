@@ -47,7 +47,7 @@ impl State {
             || (key.resource.as_str() == "namespaces" && !items(&old, "/spec/finalizers").is_empty());
         if grace == 0 && !held {
             if !by.dry_run {
-                self.remove(&kind, key)?;
+                self.remove(&kind, key);
             }
             return Ok(Deleted::Gone(old));
         }
@@ -68,7 +68,7 @@ impl State {
             return Ok(Deleted::Waits(Arc::new(object)));
         }
         let written = self.store.put(key, object);
-        crate::schema::stored(self, &kind, Some(&written))?;
+        crate::schema::stored(self, &kind, &written)?;
         Ok(Deleted::Waits(written))
     }
 
@@ -153,8 +153,10 @@ fn finalizers(old: &Value, how: &Deletion) -> Vec<String> {
         "Orphan" => Some(ORPHAN),
         _ => None,
     };
-    let mut left: Vec<String> =
-        had.into_iter().filter(|name| (name != FOREGROUND && name != ORPHAN) || Some(name.as_str()) == wanted).collect();
+    let mut left: Vec<String> = had
+        .into_iter()
+        .filter(|name| (name != FOREGROUND && name != ORPHAN) || Some(name.as_str()) == wanted)
+        .collect();
     if let Some(wanted) = wanted.filter(|wanted| !left.iter().any(|name| name == wanted)) {
         left.push(wanted.to_owned());
     }

@@ -26,7 +26,12 @@ pub(super) fn shape(name: &str, value: &Value, custom: bool, in_metadata: bool) 
         },
         Value::Array(_) if custom => Shape::Atomic,
         Value::Array(items) => match name {
-            "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets"
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "env"
+            | "volumes"
+            | "imagePullSecrets"
             | "secrets" => keyed(&["name"], items),
             "ports" if items.iter().any(|item| item.get("containerPort").is_some()) => {
                 keyed(&["containerPort", "protocol"], items)
@@ -64,7 +69,12 @@ pub(super) fn key_of(item: &Value, keys: &[&str]) -> Map<String, Value> {
 /// replaces as a whole.
 pub(super) fn merge_key(name: &str, items: &[Value]) -> Option<&'static str> {
     let key = match name {
-        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets"
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "env"
+        | "volumes"
+        | "imagePullSecrets"
         | "secrets" => "name",
         "ports" if items.iter().any(|item| item.get("containerPort").is_some()) => "containerPort",
         "ports" => "port",

@@ -29,7 +29,9 @@ impl Patch {
             Self::Json(operations) => apply(object, operations),
             Self::Merge(patch) => {
                 if !patch.is_object() {
-                    return Err(Failure::bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}"));
+                    return Err(Failure::bad_request(
+                        "json: cannot unmarshal array into Go value of type map[string]interface {}",
+                    ));
                 }
                 merge::merge(object, patch);
                 Ok(())
@@ -41,13 +43,12 @@ impl Patch {
 
 fn apply(object: &mut Value, operations: &Value) -> Result<(), Failure> {
     let Some(operations) = operations.as_array() else {
-        return Err(Failure::bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch"));
+        return Err(Failure::bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        ));
     };
     if operations.len() > MOST {
-        let message = format!(
-            "The allowed maximum operations in a JSON patch is {MOST}, got {}",
-            operations.len()
-        );
+        let message = format!("The allowed maximum operations in a JSON patch is {MOST}, got {}", operations.len());
         return Err(Failure::new(413, "RequestEntityTooLarge", message, json!({})));
     }
     for operation in operations {

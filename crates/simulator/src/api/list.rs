@@ -68,7 +68,8 @@ pub(super) fn revision(query: &Query) -> Result<Option<u64>, Failure> {
         return Ok(None);
     }
     let message = format!("Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax");
-    let bad = |_| Failure::invalid("ListOptions", "meta.k8s.io", "", ("FieldValueInvalid", "resourceVersion", &message));
+    let bad =
+        |_| Failure::invalid("ListOptions", "meta.k8s.io", "", ("FieldValueInvalid", "resourceVersion", &message));
     text.parse().map(Some).map_err(bad)
 }
 
@@ -91,9 +92,8 @@ impl State {
     /// All objects that are chosen now.
     pub(super) fn chosen(&self, chosen: &Chosen) -> Vec<(Key, Arc<Value>)> {
         let resource = chosen.kind.resource();
-        let pick = |(key, object): (&Key, &Arc<Value>)| {
-            chosen.has(key, object).then(|| (key.clone(), Arc::clone(object)))
-        };
+        let pick =
+            |(key, object): (&Key, &Arc<Value>)| chosen.has(key, object).then(|| (key.clone(), Arc::clone(object)));
         if chosen.namespace.is_empty() {
             self.store.of(&resource).filter_map(pick).collect()
         } else {

@@ -27,7 +27,9 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 /// Kubernetes' own: lists with a merge key are merged item by item, `$patch` and its kin are directives.
 pub(super) fn strategic(target: &mut Value, patch: &Value) -> Result<(), Failure> {
     let Value::Object(patch) = patch else {
-        return Err(Failure::bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"));
+        return Err(Failure::bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ));
     };
     map(target, patch)
 }
@@ -87,7 +89,8 @@ fn list(into: &mut Map<String, Value>, name: &str, patch: &[Value]) -> Result<()
         return Ok(());
     }
     let items: Vec<Value> = patch.iter().filter(|item| !is_directive(item)).cloned().collect();
-    let replaces = patch.iter().any(|item| is_directive(item) && item.get("$patch").and_then(Value::as_str) == Some("replace"));
+    let replaces =
+        patch.iter().any(|item| is_directive(item) && item.get("$patch").and_then(Value::as_str) == Some("replace"));
     let had = into.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let all: Vec<Value> = items.iter().chain(&had).cloned().collect();
     let Some(key) = merge_key(name, &all).filter(|_| !replaces) else {
@@ -140,8 +143,11 @@ mod tests {
         let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "app"}, {"name": "side"}],
             "containers": [{"name": "app", "image": "cart:2", "args": ["c"]}]}});
         strategic(&mut pod, &patch).unwrap();
-        assert_eq!(pod, json!({"spec": {"containers": [
-            {"name": "app", "image": "cart:2", "args": ["c"]}, {"name": "side", "image": "side:1"}]}}));
+        assert_eq!(
+            pod,
+            json!({"spec": {"containers": [
+            {"name": "app", "image": "cart:2", "args": ["c"]}, {"name": "side", "image": "side:1"}]}})
+        );
         strategic(&mut pod, &json!({"spec": {"containers": [{"name": "side", "$patch": "delete"}]}})).unwrap();
         assert_eq!(pod["spec"]["containers"].as_array().unwrap().len(), 1);
     }

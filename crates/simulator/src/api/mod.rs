@@ -24,6 +24,7 @@ use serde_json::Value;
 
 pub use intercept::{Call, Decision, Fuse, Intercept};
 pub(crate) use json_patch::Patch;
+#[allow(unused_imports, reason = "controllers select with it")]
 pub(crate) use selector::LabelSelector;
 pub(crate) use service::client;
 
@@ -47,8 +48,6 @@ pub(crate) enum Part {
     Main,
     /// The status, and of the metadata what a client may change.
     Status,
-    /// The number of replicas, through `scale`.
-    Scale,
 }
 
 impl Part {
@@ -57,7 +56,6 @@ impl Part {
         match self {
             Self::Main => "",
             Self::Status => "status",
-            Self::Scale => "scale",
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::kinds::{Kind, Resource};
 /// Whether a replacement need not say which version it replaces.
 pub(super) fn allows_unconditional_update(kind: &Kind) -> bool {
     let resource = kind.resource();
-    !kind.custom
+    !kind.is_custom()
         && !matches!(
             resource.as_str(),
             "leases.coordination.k8s.io"

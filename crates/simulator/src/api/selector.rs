@@ -30,7 +30,8 @@ impl LabelSelector {
     /// # Errors
     /// 400.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let unable = || Failure::bad_request(format!("unable to parse requirement: found '{text}', expected: a label selector"));
+        let unable =
+            || Failure::bad_request(format!("unable to parse requirement: found '{text}', expected: a label selector"));
         let mut requirements = Vec::new();
         for part in outside_parentheses(text).into_iter().map(str::trim).filter(|part| !part.is_empty()) {
             requirements.push(requirement(part).ok_or_else(unable)?);
@@ -155,7 +156,9 @@ impl FieldSelector {
             if !serves(&resource, field) {
                 let message = match own_fields(&resource) {
                     Some(_) => format!("field label not supported: {field}"),
-                    None => format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+                    None => format!(
+                        "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    ),
                 };
                 return Err(Failure::bad_request(message));
             }

@@ -12,6 +12,7 @@ use super::uri::{Path, Place, Query};
 use super::watch::Watch;
 use super::write::without_nulls;
 use super::{By, Deletion, Part, Patch, discovery, rules};
+use crate::controllers::Asked;
 use crate::failure::Failure;
 use crate::kinds::Kind;
 use crate::simulator::Simulator;
@@ -139,7 +140,7 @@ impl Request {
     fn object(&self, kind: &Kind) -> Result<Value, Failure> {
         self.readable(&kind.kind)?;
         let mut object = (*self.body).clone();
-        if !kind.custom {
+        if !kind.is_custom() {
             without_nulls(&mut object);
         }
         Ok(object)
@@ -161,13 +162,18 @@ impl Request {
         match self.content_type.as_str() {
             "application/json-patch+json" => Ok(Patch::Json(body)),
             "application/merge-patch+json" => Ok(Patch::Merge(body)),
-            STRATEGIC if !kind.custom => Ok(Patch::Strategic(body)),
+            STRATEGIC if !kind.is_custom() => Ok(Patch::Strategic(body)),
             "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
                 Err(Failure::not_modelled(format!("server-side apply: {}", self.line())))
             }
             _ => {
-                let all = ["application/json-patch+json", "application/merge-patch+json", STRATEGIC, "application/apply-patch+yaml"];
-                let supported: Vec<&str> = all.into_iter().filter(|it| *it != STRATEGIC || !kind.custom).collect();
+                let all = [
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                    STRATEGIC,
+                    "application/apply-patch+yaml",
+                ];
+                let supported: Vec<&str> = all.into_iter().filter(|it| *it != STRATEGIC || !kind.is_custom()).collect();
                 Err(Failure::unsupported_media_type(&supported))
             }
         }
@@ -183,10 +189,11 @@ impl Request {
             "" => None,
             text => Some(text == "true"),
         });
-        let propagation = words("/propagationPolicy").or_else(|| from_query("propagationPolicy")).or_else(|| {
-            orphan.map(|orphan| if orphan { "Orphan".to_owned() } else { "Background".to_owned() })
-        });
-        if let Some(policy) = propagation.as_deref().filter(|it| !matches!(*it, "Background" | "Foreground" | "Orphan")) {
+        let propagation = words("/propagationPolicy")
+            .or_else(|| from_query("propagationPolicy"))
+            .or_else(|| orphan.map(|orphan| if orphan { "Orphan".to_owned() } else { "Background".to_owned() }));
+        if let Some(policy) = propagation.as_deref().filter(|it| !matches!(*it, "Background" | "Foreground" | "Orphan"))
+        {
             let message = format!(
                 "Unsupported value: \"{policy}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
             );
@@ -236,7 +243,13 @@ impl State {
             || (place.plural == "namespaces" && place.subresource == "finalize");
         if !served {
             return Err(match place.subresource.as_str() {
-                "exec" | "attach" | "portforward" | "proxy" | "token" | "ephemeralcontainers" | "resize"
+                "exec"
+                | "attach"
+                | "portforward"
+                | "proxy"
+                | "token"
+                | "ephemeralcontainers"
+                | "resize"
                 | "approval" => Failure::not_modelled(request.line()),
                 _ => Failure::no_such_resource(),
             });
@@ -252,7 +265,7 @@ impl State {
             }
             (&Method::GET, false, "" | "status") => found(self.read(&key, &request.query)?),
             (&Method::GET, false, "scale") => found(self.scale_of(&key)?),
-            (&Method::GET, false, "log") => Ok(Reply::Text(200, self.pod_log(&key, &request.query)?)),
+            (&Method::GET, false, "log") => Ok(Reply::Text(200, self.log_of(&key, &request.query)?)),
             (&Method::POST, true, "") if !kind.namespaced || !place.namespace.is_empty() => {
                 let object = request.object(&kind)?;
                 Ok(Reply::Object(201, self.create(by, &kind.resource(), &place.namespace, object)?))
@@ -305,13 +318,30 @@ impl State {
         Ok(Reply::Object(if created { 201 } else { 200 }, object))
     }
 
+    /// What a container said.
+    fn log_of(&self, key: &Key, query: &Query) -> Result<String, Failure> {
+        for parameter in ["follow", "timestamps", "sinceSeconds", "sinceTime"] {
+            if !matches!(query.text(parameter), "" | "false") {
+                return Err(Failure::not_modelled(format!("{parameter} of the log of {key}")));
+            }
+        }
+        let number = |name| query.integer(name).and_then(|it| usize::try_from(it).ok());
+        let asked = Asked {
+            container: Some(query.text("container")).filter(|it| !it.is_empty()),
+            previous: query.is_true("previous"),
+            tail_lines: number("tailLines"),
+            limit_bytes: number("limitBytes"),
+        };
+        self.pod_log(&key.namespace, &key.name, asked)
+    }
+
     /// Applies a patch to an object as it is now.
     pub(crate) fn patch(&mut self, by: By<'_>, key: &Key, part: Part, patch: &Patch) -> super::Written {
         let kind = self.kind_of(&key.resource)?;
         self.change(by, key, part, |object| {
             let version = object.pointer("/metadata/resourceVersion").cloned();
             patch.apply(object)?;
-            if !kind.custom {
+            if !kind.is_custom() {
                 without_nulls(object);
             }
             // A patch that takes the version away asks for none.

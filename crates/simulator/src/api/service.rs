@@ -163,7 +163,7 @@ impl ApiServer {
             Ok(Reply::Watch(watch)) => {
                 let lines = futures::stream::unfold(watch, |mut watch| async move {
                     let line = watch.next().await?;
-                    Some((Ok(http_body::Frame::data(line)), watch))
+                    Some((Ok(hyper::body::Frame::data(line)), watch))
                 });
                 self.head(200, JSON, UnsyncBoxBody::new(StreamBody::new(lines)))
             }
@@ -231,4 +231,3 @@ fn read(user: &str, parts: &http::request::Parts, body: &[u8]) -> Request {
         unreadable,
     }
 }
-

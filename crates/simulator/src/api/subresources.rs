@@ -17,13 +17,15 @@ impl State {
         if !rules::serves(&kind, "scale") {
             return Err(Failure::no_such_resource());
         }
-        if kind.custom {
+        if kind.is_custom() {
             return Err(Failure::not_modelled(format!("the scale of custom resources: {key}")));
         }
         let object = self.store.get(key).ok_or_else(|| Failure::not_found(key))?;
         let metadata = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
-        let metadata: serde_json::Map<String, Value> =
-            metadata.iter().map(|&field| (field.to_owned(), at(object, &format!("/metadata/{field}")).clone())).collect();
+        let metadata: serde_json::Map<String, Value> = metadata
+            .iter()
+            .map(|&field| (field.to_owned(), at(object, &format!("/metadata/{field}")).clone()))
+            .collect();
         Ok(Arc::new(json!({
             "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
             "spec": {"replicas": integer(object, "/spec/replicas").unwrap_or(0)},
@@ -49,7 +51,7 @@ impl State {
             return Err(Failure::invalid("Scale", "autoscaling", &key.name, why));
         }
         let version = text(scale, "/metadata/resourceVersion").to_owned();
-        let written = self.change(by, key, Part::Scale, |object| {
+        let written = self.change_through(by, key, (Part::Main, "scale"), |object| {
             if !version.is_empty() && version != text(object, "/metadata/resourceVersion") {
                 return Err(Failure::modified(key));
             }
@@ -82,7 +84,7 @@ impl State {
             set(&mut pod, "/spec/nodeName", json!(node));
             scheduled(&mut pod, rfc3339(self.now()));
             let written = self.store.put(key, pod);
-            crate::schema::stored(self, &kind, Some(&written))?;
+            crate::schema::stored(self, &kind, &written)?;
         }
         Ok(Arc::new(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})))
     }
@@ -99,7 +101,7 @@ impl State {
             return Ok(Arc::new(object));
         }
         if super::write::is_over(&object) {
-            self.remove(&kind, key)?;
+            self.remove(&kind, key);
             return Ok(Arc::new(object));
         }
         Ok(self.store.put(key, object))
@@ -108,7 +110,8 @@ impl State {
 
 /// The condition PodScheduled of a pod that has its node.
 fn scheduled(pod: &mut Value, now: Value) {
-    let mut condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    let mut condition =
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
     if let Some(generation) = integer(pod, "/metadata/generation") {
         set(&mut condition, "/observedGeneration", json!(generation));
     }

@@ -49,9 +49,7 @@ impl Path {
             ["apis"] => Self::Groups,
             ["apis", group] => Self::Group((*group).to_owned()),
             ["api", version] => Self::Resources { group: String::new(), version: (*version).to_owned() },
-            ["apis", group, version] => {
-                Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() }
-            }
+            ["apis", group, version] => Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() },
             ["api", version, rest @ ..] => Self::objects("", version, rest),
             ["apis", group, version, rest @ ..] => Self::objects(group, version, rest),
             _ => Self::Other,

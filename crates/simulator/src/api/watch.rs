@@ -97,7 +97,9 @@ fn initial_events(query: &Query) -> Result<Option<bool>, Failure> {
     };
     if query.text("sendInitialEvents").is_empty() {
         if !matching.is_empty() {
-            return refused("Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            return refused(
+                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
         }
         return Ok(None);
     }

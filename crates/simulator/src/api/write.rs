@@ -60,17 +60,28 @@ impl State {
         if self.store.get(&key).is_some() {
             return Err(Failure::already_exists(&key));
         }
-        self.record(by, &kind, Part::Main, &mut object, None);
+        self.record(by, &kind, "", &mut object, None);
         if by.dry_run {
             return Ok(Arc::new(object));
         }
         let written = self.store.put(&key, object);
-        crate::schema::stored(self, &kind, Some(&written))?;
+        crate::schema::stored(self, &kind, &written)?;
         Ok(written)
     }
 
     /// Replaces an object, or the part of it that is asked for. What changes nothing writes nothing.
-    pub(crate) fn replace(&mut self, by: By<'_>, key: &Key, part: Part, mut object: Value) -> Written {
+    pub(crate) fn replace(&mut self, by: By<'_>, key: &Key, part: Part, object: Value) -> Written {
+        self.replace_through(by, key, (part, part.subresource()), object)
+    }
+
+    /// [`State::replace`], recorded as a write through a subresource.
+    fn replace_through(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        (part, subresource): (Part, &str),
+        mut object: Value,
+    ) -> Written {
         let kind = self.kind_of(&key.resource)?;
         if part == Part::Status && !rules::serves(&kind, "status") {
             return Err(Failure::no_such_resource());
@@ -94,7 +105,7 @@ impl State {
         };
         is_still(&kind, key, &old, &object)?;
         match part {
-            Part::Main | Part::Scale => {
+            Part::Main => {
                 if rules::serves(&kind, "status") {
                     take(&old, &mut object, "/status");
                 }
@@ -104,7 +115,7 @@ impl State {
                 let annotations = at(&object, "/metadata/annotations").clone();
                 object = (*old).clone();
                 set(&mut object, "/status", status);
-                if !kind.custom && annotations.is_object() {
+                if !kind.is_custom() && annotations.is_object() {
                     set(&mut object, "/metadata/annotations", annotations);
                 }
             }
@@ -124,16 +135,16 @@ impl State {
         if object == *old {
             return Ok(old);
         }
-        self.record(by, &kind, part, &mut object, Some(&old));
+        self.record(by, &kind, subresource, &mut object, Some(&old));
         if by.dry_run {
             return Ok(Arc::new(object));
         }
         if is_over(&object) {
-            self.remove(&kind, key)?;
+            self.remove(&kind, key);
             return Ok(Arc::new(object));
         }
         let written = self.store.put(key, object);
-        crate::schema::stored(self, &kind, Some(&written))?;
+        crate::schema::stored(self, &kind, &written)?;
         Ok(written)
     }
 
@@ -145,23 +156,35 @@ impl State {
         part: Part,
         change: impl FnOnce(&mut Value) -> Result<(), Failure>,
     ) -> Written {
+        self.change_through(by, key, (part, part.subresource()), change)
+    }
+
+    /// [`State::change`], recorded as a write through a subresource.
+    pub(super) fn change_through(
+        &mut self,
+        by: By<'_>,
+        key: &Key,
+        through: (Part, &str),
+        change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+    ) -> Written {
         let old = self.store.get(key).ok_or_else(|| Failure::not_found(key))?;
         let mut object = (**old).clone();
         change(&mut object)?;
-        self.replace(by, key, part, object)
+        self.replace_through(by, key, through, object)
     }
 
-    fn record(&self, by: By<'_>, kind: &Kind, part: Part, object: &mut Value, old: Option<&Value>) {
+    fn record(&self, by: By<'_>, kind: &Kind, subresource: &str, object: &mut Value, old: Option<&Value>) {
         let api_version = kind.api_version();
-        let (manager, custom) = (by.manager, kind.custom);
-        let writer = Writer { manager, api_version: &api_version, subresource: part.subresource(), custom };
+        let (manager, custom) = (by.manager, kind.is_custom());
+        let writer = Writer { manager, api_version: &api_version, subresource, custom };
         managed_fields::record(old, object, writer, self.now());
     }
 
     /// Takes an object out of the store.
-    pub(super) fn remove(&mut self, kind: &Kind, key: &Key) -> Result<(), Failure> {
-        self.store.remove(key);
-        crate::schema::stored(self, kind, None)
+    pub(super) fn remove(&mut self, kind: &Kind, key: &Key) {
+        if let Some(before) = self.store.remove(key) {
+            crate::schema::removed(self, kind, &before);
+        }
     }
 }
 
@@ -184,7 +207,8 @@ fn is_still(kind: &Kind, key: &Key, old: &Value, new: &Value) -> Result<(), Fail
         if rules::allows_unconditional_update(kind) {
             return Ok(());
         }
-        let why = ("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
+        let why =
+            ("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
         let (plural, group) = crate::failure::split(&key.resource);
         return Err(Failure::invalid(plural, group, &key.name, why));
     }
@@ -219,9 +243,8 @@ fn matches_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
     }
     let (version, wanted) = (text(object, "/apiVersion"), kind.api_version());
     if !version.is_empty() && version != wanted {
-        let message = format!(
-            "the API version in the data ({version}) does not match the expected API version ({wanted})"
-        );
+        let message =
+            format!("the API version in the data ({version}) does not match the expected API version ({wanted})");
         return Err(Failure::bad_request(message));
     }
     let found = text(object, "/kind");

@@ -4,7 +4,7 @@
 mod kubelet;
 mod recorder;
 
-pub(crate) use kubelet::PodLife;
+pub(crate) use kubelet::{Asked, PodLife};
 pub(crate) use recorder::{Note, Recorded};
 
 use std::sync::Arc;
@@ -62,8 +62,7 @@ impl<'a> Cluster<'a> {
 
     /// The objects of a resource in a namespace, by name.
     pub(crate) fn list_in(&self, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
-        let all = self.state.store.of(&resource.into());
-        all.filter(|(key, _)| key.namespace == namespace).map(|(_, object)| Arc::clone(object)).collect()
+        self.state.store.within(&resource.into(), namespace).map(|(_, object)| Arc::clone(object)).collect()
     }
 
     /// An object.

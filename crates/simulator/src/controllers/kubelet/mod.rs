@@ -22,6 +22,7 @@ use crate::nodes::{Machine, Power};
 use crate::store::Key;
 use crate::value::{at, is_terminating, set, text, uid};
 
+pub(crate) use log::Asked;
 pub(crate) use pod::PodLife;
 
 /// Every node's kubelet.
@@ -83,10 +84,8 @@ impl Kubelets {
         let store = &cluster.state.store;
         let from = std::mem::replace(&mut self.seen, store.revision());
         let pods = "pods".into();
-        match store.since(from) {
-            Ok(changes) => {
-                changes.filter(|change| change.key.resource == pods).map(|change| change.key.clone()).collect()
-            }
+        match store.since(&pods, from) {
+            Ok(changes) => changes.map(|change| change.key.clone()).collect(),
             Err(crate::store::TooOld) => {
                 let lives = cluster.state.machines.values().flat_map(|machine| machine.pods.values());
                 let known = lives.map(|life| Key::new("pods", &life.namespace, &life.name));
