@@ -28,6 +28,21 @@ pub(crate) enum Command {
     /// Prints `file:line:col: message` for each finding. Exits with 0 when there is none, 1 when
     /// there are findings, 2 when the arguments are of no use.
     Check(CheckArgs),
+    /// Put recorded signals through playbooks and policies, and through changed ones beside them
+    ///
+    /// Tells which incidents come to something else, and why: how a change is reviewed before it is
+    /// merged. Nothing is asked of a cluster, and no fact is recorded: what is assumed instead is
+    /// printed with the result.
+    ///
+    /// Exits with 0; with 1 when the recording can't be read, or has bad lines and --strict is given;
+    /// with 2 when the playbooks or policies are of no use; with 3 when incidents come to something
+    /// else and --exit-code is given.
+    Backtest(BacktestArgs),
+    /// Tell how far the road from Audit to Enforce is
+    ///
+    /// Per playbook: what it would have done, what healed by itself and after how long, what did not
+    /// help or came again; signals that no playbook is for, and playbooks that match nothing.
+    Report(ReportArgs),
     /// List incidents, remediations or signals
     #[command(subcommand)]
     Get(Get),
@@ -68,6 +83,82 @@ pub(crate) struct CheckArgs {
     /// Files, or directories whose .yaml and .yml files are checked
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BacktestArgs {
+    /// The recording: signals (`evenkeel get signals -o jsonl`), Alertmanager's webhook payloads one
+    /// a line, its /api/v2/alerts, or a range query for ALERTS from Prometheus; gzip or plain; - is
+    /// stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signals: PathBuf,
+    /// Today's playbooks: a file, or a directory [default: playbooks]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) playbooks: Option<PathBuf>,
+    /// Today's policies: a file, or a directory [default: policies]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policies: Option<PathBuf>,
+    /// Changed playbooks to compare with
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against_playbooks: Option<PathBuf>,
+    /// Changed policies to compare with
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against_policies: Option<PathBuf>,
+    /// What is taken for the facts that playbooks ask of the cluster: facts-hold (all conditions
+    /// hold) or unknown (an incident ends at the question)
+    #[arg(long, value_name = "WHAT", default_value = "facts-hold", value_parser = crate::backtest::parse_assume)]
+    pub(crate) assume: evenkeel_scenarios::backtest::Assume,
+    /// By how much signals may be out of order
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub(crate) disorder: evenkeel_model::Span,
+    /// Fail when a line can't be read
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Exit with 3 when incidents come to something else
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// One JSON document
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Markdown, for a comment on a pull request
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// The configuration file, for protected namespaces, exporters and the planner's patience;
+    /// without one, defaults and EVENKEEL_… variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BacktestFormat {
+    Text,
+    Markdown,
+    Json,
+}
+
+impl BacktestArgs {
+    pub(crate) fn format(&self) -> BacktestFormat {
+        match (self.json, self.markdown) {
+            (true, _) => BacktestFormat::Json,
+            (false, true) => BacktestFormat::Markdown,
+            (false, false) => BacktestFormat::Text,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// How far back, such as 24h or 7d
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(crate) since: evenkeel_model::Span,
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a self-contained HTML page, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Where people's commands find the cluster and the bus.

@@ -2,6 +2,7 @@
 
 mod all;
 mod args;
+mod backtest;
 mod bus;
 mod check;
 mod config;
@@ -17,6 +18,7 @@ mod playbooks;
 mod process;
 mod rbac;
 mod reason;
+mod report;
 mod run;
 #[cfg(test)]
 mod testing;
