@@ -28,21 +28,13 @@ pub(crate) async fn run(args: &ReportArgs) -> Result<()> {
     let remediations = remediations(client.clone(), &config.namespace).await?;
     let playbooks = playbooks_of(client, &config).await?;
     let signals = signals(&config, since).await?;
-    let road = road::road(Sources {
-        remediations: &remediations,
-        signals: &signals,
-        playbooks: &playbooks,
-        since,
-        now,
-    });
+    let road =
+        road::road(Sources { remediations: &remediations, signals: &signals, playbooks: &playbooks, since, now });
     if let Some(file) = &args.html {
         write(file, &road)?;
     }
-    let shown = if args.json {
-        serde_json::to_string_pretty(&road)? + "\n"
-    } else {
-        text(&road, terminal::is_coloured())
-    };
+    let shown =
+        if args.json { serde_json::to_string_pretty(&road)? + "\n" } else { text(&road, terminal::is_coloured()) };
     output::print(&shown)
 }
 

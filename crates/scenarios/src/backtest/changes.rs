@@ -44,7 +44,13 @@ impl Change {
         };
         let own: Vec<String> = self.what.iter().filter(mine).cloned().collect();
         let rest: Vec<String> = self.what.iter().filter(|what| !other(what)).cloned().collect();
-        let what = if !own.is_empty() { own } else if rest.is_empty() { self.what.clone() } else { rest };
+        let what = if !own.is_empty() {
+            own
+        } else if rest.is_empty() {
+            self.what.clone()
+        } else {
+            rest
+        };
         Self { what, ..self.clone() }
     }
 }

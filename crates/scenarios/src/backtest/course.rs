@@ -138,7 +138,10 @@ impl Course {
     /// Whether both came to the same; how long it took apart.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let like = |a: &StepTaken, b: &StepTaken| {
-            a.is_same_step(b) && a.verdict == b.verdict && a.deferred.is_some() == b.deferred.is_some() && a.end == b.end
+            a.is_same_step(b)
+                && a.verdict == b.verdict
+                && a.deferred.is_some() == b.deferred.is_some()
+                && a.end == b.end
         };
         self.asks == other.asks
             && self.part_of.is_some() == other.part_of.is_some()

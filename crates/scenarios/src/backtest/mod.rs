@@ -102,7 +102,10 @@ pub fn assumptions(settings: &Settings, account: &Account, sides: &[&Rules]) -> 
     let selecting: BTreeMap<&str, ()> = sides.iter().flat_map(|rules| rules.selecting()).map(|it| (it, ())).collect();
     if !selecting.is_empty() {
         let names: Vec<&str> = selecting.into_keys().collect();
-        told.push(format!("Labels of objects are not recorded: the selectors of {} are taken to match.", names.join(", ")));
+        told.push(format!(
+            "Labels of objects are not recorded: the selectors of {} are taken to match.",
+            names.join(", ")
+        ));
     }
     if account.roots_guessed > 0 {
         told.push(format!(

@@ -98,7 +98,8 @@ fn header(verdicts: &Verdicts) -> Vec<String> {
         lines.push(format!("{} bad lines were left out", grouped(account.bad)));
     }
     if account.late > 0 {
-        lines.push(format!("{} signals were further out of order than --disorder and came late", grouped(account.late)));
+        lines
+            .push(format!("{} signals were further out of order than --disorder and came late", grouped(account.late)));
     }
     if verdicts.after.is_none() {
         lines.push(format!("{} incidents", grouped(verdicts.before.incidents)));
@@ -143,8 +144,11 @@ fn rows(verdicts: &Verdicts) -> Rows {
     };
     let hidden = all.len().saturating_sub(MAX_ROWS);
     all.truncate(MAX_ROWS);
-    let headings: &[&str] =
-        if verdicts.after.is_some() { &["incidents", "before", "after", "why"] } else { &["incidents", "come to", "why"] };
+    let headings: &[&str] = if verdicts.after.is_some() {
+        &["incidents", "before", "after", "why"]
+    } else {
+        &["incidents", "come to", "why"]
+    };
     Rows { headings, rows: all, hidden }
 }
 

@@ -132,10 +132,7 @@ pub fn backtest(
     })
 }
 
-fn feed(
-    recording: &mut Recording<'_>,
-    sides: &[&SyncSender<Arc<Vec<Recorded>>>],
-) -> Result<(), BacktestError> {
+fn feed(recording: &mut Recording<'_>, sides: &[&SyncSender<Arc<Vec<Recorded>>>]) -> Result<(), BacktestError> {
     loop {
         let batch = recording.next_batch(BATCH)?;
         if batch.is_empty() {

@@ -133,12 +133,10 @@ fn one_set_of_rules_is_told_by_what_incidents_come_to() {
 #[test]
 fn a_stricter_tier_and_a_tighter_rate_are_told_with_the_rules_that_say_so() {
     let changed = POLICIES.replace("tier: Low", "tier: Medium");
-    let verdicts =
-        run(&day(), &rules_of(PLAYBOOKS, POLICIES), Some(&rules_of(PLAYBOOKS, &changed)), Assume::FactsHold);
+    let verdicts = run(&day(), &rules_of(PLAYBOOKS, POLICIES), Some(&rules_of(PLAYBOOKS, &changed)), Assume::FactsHold);
     insta::assert_snapshot!(markdown(&verdicts));
     let changed = POLICIES.replace("namespace: 3/1h", "namespace: 1/1h");
-    let verdicts =
-        run(&day(), &rules_of(PLAYBOOKS, POLICIES), Some(&rules_of(PLAYBOOKS, &changed)), Assume::FactsHold);
+    let verdicts = run(&day(), &rules_of(PLAYBOOKS, POLICIES), Some(&rules_of(PLAYBOOKS, &changed)), Assume::FactsHold);
     insta::assert_snapshot!(text(&verdicts));
 }
 

@@ -199,10 +199,14 @@ impl Picture<'_> {
 fn shape(class: &str, x: f64, y: f64) -> String {
     match class {
         "action" => format!("<path class=\"action\" d=\"M{:.1} {:.1}l12 7l-12 7z\"/>", x - 4.0, y - 7.0),
-        "change" => format!("<rect class=\"change\" x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"/>", x - 4.0, y - 4.0),
+        "change" => {
+            format!("<rect class=\"change\" x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"/>", x - 4.0, y - 4.0)
+        }
         "fault" => {
             let (l, t) = (x - 5.0, y - 5.0);
-            format!("<path class=\"fault\" d=\"M{l:.1} {t:.1}l2 -2l3 3l3 -3l2 2l-3 5l3 5l-2 2l-3 -3l-3 3l-2 -2l3 -5z\"/>")
+            format!(
+                "<path class=\"fault\" d=\"M{l:.1} {t:.1}l2 -2l3 3l3 -3l2 2l-3 5l3 5l-2 2l-3 -3l-3 3l-2 -2l3 -5z\"/>"
+            )
         }
         "verdict" => format!("<path class=\"verdict\" d=\"M{x:.1} {:.1}l6 6l-6 6l-6 -6z\"/>", y - 6.0),
         class => format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"/>"),

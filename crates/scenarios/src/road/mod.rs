@@ -7,9 +7,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{
-    BUILT_IN_PLAYBOOK, Incident, Phase, Remediation, RemediationStatus, Signal, SignalState,
-};
+use evenkeel_model::{BUILT_IN_PLAYBOOK, Incident, Phase, Remediation, RemediationStatus, Signal, SignalState};
 use evenkeel_planner::{Arrival, close_if_over, fold_into, incident_key};
 use evenkeel_playbook::Playbooks;
 use serde::Serialize;
@@ -326,14 +324,18 @@ fn reads(one: &OnePlaybook) -> String {
         return match (one.proposed, one.denied) {
             (0, _) if one.name == BUILT_IN_PLAYBOOK => "hands over what no playbook could bring to an end".to_owned(),
             (0, _) => "only tells people".to_owned(),
-            (proposed, denied) if proposed == denied => "no policy allows it: it would do nothing in Enforce".to_owned(),
+            (proposed, denied) if proposed == denied => {
+                "no policy allows it: it would do nothing in Enforce".to_owned()
+            }
             _ => "nothing has been carried out".to_owned(),
         };
     }
     let healed = one.healed_alone.count;
     let settles = one.healed_alone.median_seconds.map(text::span).unwrap_or_default();
     if healed == one.would_execute {
-        return format!("all healed alone, half within {settles} of when it would have acted: a longer settle would leave them be");
+        return format!(
+            "all healed alone, half within {settles} of when it would have acted: a longer settle would leave them be"
+        );
     }
     if healed > 0 {
         return format!("{healed} of {} healed alone, half within {settles}", one.would_execute);
@@ -361,7 +363,8 @@ fn matches<'p>(signals: &[Signal], playbooks: &'p Playbooks) -> (Vec<Unmatched>,
         if is_for_one {
             continue;
         }
-        let entry = unmatched.entry(&signal.name).or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), 0, signal.starts_at));
+        let entry =
+            unmatched.entry(&signal.name).or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), 0, signal.starts_at));
         if let Some(subject) = signal.subject() {
             entry.0.insert(subject.kind.to_string());
             entry.1.insert(subject.to_string());

@@ -149,8 +149,7 @@ fn the_page_stands_by_itself_and_escapes_names() {
 #[test]
 fn an_empty_cluster_has_an_empty_road() {
     let (playbooks, _) = Playbooks::new(vec![]);
-    let road =
-        road(Sources { remediations: &[], signals: &[], playbooks: &playbooks, since: at(0), now: at(10) });
+    let road = road(Sources { remediations: &[], signals: &[], playbooks: &playbooks, since: at(0), now: at(10) });
     assert_eq!((road.incidents, road.playbooks.len()), (0, 0));
     assert!(html(&road).contains("None."));
 }

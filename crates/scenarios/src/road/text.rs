@@ -58,10 +58,7 @@ pub(super) fn healed(healed: &Healed) -> String {
 pub fn summary(road: &Road) -> Vec<String> {
     let mut lines = vec![format!("{} incidents since {}", road.incidents, road.since.format("%Y-%m-%d %H:%M UTC"))];
     if road.healed_before.count > 0 {
-        lines.push(format!(
-            "over before anything was proposed: {}",
-            healed(&road.healed_before)
-        ));
+        lines.push(format!("over before anything was proposed: {}", healed(&road.healed_before)));
     }
     lines
 }

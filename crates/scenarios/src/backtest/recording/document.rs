@@ -65,11 +65,7 @@ struct Series {
 }
 
 /// Reads JSON documents, one after the other.
-pub(super) fn read(
-    file: &str,
-    bytes: Box<dyn Read + '_>,
-    alerts: &RecordedAlerts,
-) -> Result<Document, RecordingError> {
+pub(super) fn read(file: &str, bytes: Box<dyn Read + '_>, alerts: &RecordedAlerts) -> Result<Document, RecordingError> {
     let unknown = |found: String| RecordingError::Unknown { file: file.to_owned(), found };
     let mut listed: BTreeMap<(Labels, DateTime<Utc>), Listed> = BTreeMap::new();
     let mut series = Vec::new();

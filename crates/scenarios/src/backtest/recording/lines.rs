@@ -106,7 +106,9 @@ impl<'a> Lines<'a> {
         }
         let taken = match self.format {
             Format::AlertmanagerWebhooks => webhook(line, alerts, into),
-            _ => serde_json::from_slice::<Signal>(line).map(|signal| into.push_back(signal)).map_err(|it| it.to_string()),
+            _ => {
+                serde_json::from_slice::<Signal>(line).map(|signal| into.push_back(signal)).map_err(|it| it.to_string())
+            }
         };
         Ok(match taken {
             Ok(()) => Next::Taken,

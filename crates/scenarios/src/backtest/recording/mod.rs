@@ -230,9 +230,7 @@ impl<'a> Recording<'a> {
                 Rest::Document(signals) => return Ok(signals.next()),
                 Rest::Lines(lines) => {
                     let next = lines.next(self.alerts, &mut self.ready);
-                    match next
-                        .map_err(|source| RecordingError::Read { file: self.account.file.clone(), source })?
-                    {
+                    match next.map_err(|source| RecordingError::Read { file: self.account.file.clone(), source })? {
                         lines::Next::Taken => {}
                         lines::Next::Bad(bad) => self.account.bad(bad),
                         lines::Next::End => return Ok(None),

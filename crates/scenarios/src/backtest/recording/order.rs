@@ -50,7 +50,13 @@ impl Ord for Held {
 
 impl InOrder {
     pub(super) fn new(bound: Span) -> Self {
-        Self { held: BinaryHeap::new(), bound: bound.chrono(), newest: DateTime::<Utc>::MIN_UTC, reached: DateTime::<Utc>::MIN_UTC, serial: 0 }
+        Self {
+            held: BinaryHeap::new(),
+            bound: bound.chrono(),
+            newest: DateTime::<Utc>::MIN_UTC,
+            reached: DateTime::<Utc>::MIN_UTC,
+            serial: 0,
+        }
     }
 
     /// Takes one. True when later ones were given out already: it comes at the time that is reached by then.

@@ -18,8 +18,11 @@ pub(super) fn of_pod(target: &ObjectRef) -> Option<ObjectRef> {
     }
     let (name, hash) = rest.rsplit_once('-')?;
     let is_generated = |text: &str| text.chars().all(|c| SUFFIX.contains(c));
-    let is_deployment =
-        last.len() == 5 && is_generated(last) && (8..=10).contains(&hash.len()) && is_generated(hash) && !name.is_empty();
+    let is_deployment = last.len() == 5
+        && is_generated(last)
+        && (8..=10).contains(&hash.len())
+        && is_generated(hash)
+        && !name.is_empty();
     is_deployment.then(|| ObjectRef::namespaced(Kind::Deployment, namespace, name))
 }
 

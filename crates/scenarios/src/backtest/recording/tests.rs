@@ -64,10 +64,7 @@ fn each_format_is_told_by_its_shape() {
     assert_eq!((account.format, account.roots_guessed), (Some(Format::AlertmanagerWebhooks), 1));
     assert_eq!(
         signals,
-        [
-            "08:00:00 KubePodCrashLooping firing deployment/shop/cart",
-            "08:01:00 Other resolved deployment/shop/pay"
-        ]
+        ["08:00:00 KubePodCrashLooping firing deployment/shop/cart", "08:01:00 Other resolved deployment/shop/pay"]
     );
 
     let (signals, account) = read(LISTED.as_bytes());
@@ -131,7 +128,8 @@ fn what_is_none_of_the_formats_is_refused() {
 
 #[test]
 fn lines_out_of_order_within_the_bound_are_put_in_order_and_later_ones_told() {
-    let line = |id: u32, time: &str| SIGNAL.replace(r#""id":"1""#, &format!(r#""id":"{id}""#)).replace("08:00:00", time);
+    let line =
+        |id: u32, time: &str| SIGNAL.replace(r#""id":"1""#, &format!(r#""id":"{id}""#)).replace("08:00:00", time);
     let text =
         [line(1, "08:05:00"), line(2, "08:00:00"), line(3, "08:30:00"), line(4, "08:02:00"), line(5, "08:25:00")];
     let (signals, account) = read(text.join("\n").as_bytes());
