@@ -1,8 +1,22 @@
 //! The controllers, one file each. They see the whole cluster, are level-triggered and synchronous:
 //! what they do depends on the objects, the time and the seed alone.
 
+mod cron_job;
+mod daemon_set;
+mod deployment;
+mod disruption;
+mod events;
+mod garbage_collector;
+mod hash;
+mod job;
 mod kubelet;
+mod pods;
+mod queue;
 mod recorder;
+mod replica_set;
+mod revisions;
+mod selector;
+mod stateful_set;
 
 pub(crate) use kubelet::{Asked, PodLife};
 pub(crate) use recorder::{Note, Recorded};
@@ -32,7 +46,18 @@ pub(crate) trait Controller: Send + std::fmt::Debug {
 
 /// All of them, in the order in which they take their turns.
 pub(crate) fn all() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(kubelet::Kubelets::default())]
+    vec![
+        Box::<cron_job::CronJobs>::default(),
+        Box::<job::Jobs>::default(),
+        Box::<job::ttl::TimeToLive>::default(),
+        Box::<deployment::Deployments>::default(),
+        Box::<replica_set::ReplicaSets>::default(),
+        Box::<stateful_set::StatefulSets>::default(),
+        Box::<daemon_set::DaemonSets>::default(),
+        Box::<disruption::Disruptions>::default(),
+        Box::<garbage_collector::GarbageCollector>::default(),
+        Box::new(kubelet::Kubelets::default()),
+    ]
 }
 
 /// The cluster as a controller has it.
