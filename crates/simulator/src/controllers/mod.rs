@@ -16,6 +16,8 @@ mod recorder;
 mod replica_set;
 mod revisions;
 mod selector;
+#[cfg(test)]
+mod stage;
 mod stateful_set;
 
 pub(crate) use kubelet::{Asked, PodLife};
