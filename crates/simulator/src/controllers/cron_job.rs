@@ -18,6 +18,7 @@ use crate::value::{
 };
 
 const RESOURCE: &str = "cronjobs.batch";
+const WATCHED: &[&str] = &[RESOURCE, JOBS];
 /// Runs are looked for a little after their time.
 const AFTER: TimeDelta = TimeDelta::milliseconds(100);
 /// More missed runs than this are a mistake somewhere.
@@ -35,7 +36,7 @@ impl Controller for CronJobs {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, JOBS]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -45,7 +46,7 @@ impl Controller for CronJobs {
                 queue::owners(cluster, seen, (RESOURCE, "CronJob"), keys);
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, |cluster, cron| {
+        self.queue.run(cluster, WATCHED, concerns, |cluster, cron| {
             let mut sync = Sync { cron, active: Vec::new(), scheduled: None, succeeded: None };
             sync.run(cluster)
         })
@@ -165,11 +166,7 @@ impl Sync<'_> {
     }
 
     /// Makes a Job if it is time, and says when it will be.
-    fn schedule(
-        &mut self,
-        cluster: &mut Cluster<'_>,
-        jobs: &[Arc<Value>],
-    ) -> Result<Option<DateTime<Utc>>, Failure> {
+    fn schedule(&mut self, cluster: &mut Cluster<'_>, jobs: &[Arc<Value>]) -> Result<Option<DateTime<Utc>>, Failure> {
         if is_terminating(self.cron) || is_true(self.cron, "/spec/suspend") {
             return Ok(None);
         }
@@ -198,8 +195,7 @@ impl Sync<'_> {
         }
         match text(self.cron, "/spec/concurrencyPolicy") {
             "Forbid" if !self.active.is_empty() => {
-                let message =
-                    "Not starting job because prior execution is running and concurrency policy is Forbid";
+                let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
                 self.event(cluster, "Normal", "JobAlreadyActive", message.to_owned());
                 return Ok(next);
             }

@@ -16,15 +16,13 @@ use crate::value::{at, condition, controller, integer, is_terminating, items, na
 
 pub(super) const NAME: &str = "disruption-controller";
 const RESOURCE: &str = "poddisruptionbudgets.policy";
+const WATCHED: &[&str] = &[RESOURCE, "pods", "deployments.apps", "replicasets.apps", "statefulsets.apps"];
 /// How long an eviction may take before the pod counts again.
 const DELETION_TIMEOUT: TimeDelta = TimeDelta::minutes(2);
 
 /// Where the number of wanted pods of each kind of controller stands.
-const SCALED: &[(&str, &str)] = &[
-    ("ReplicaSet", "replicasets.apps"),
-    ("Deployment", "deployments.apps"),
-    ("StatefulSet", "statefulsets.apps"),
-];
+const SCALED: &[(&str, &str)] =
+    &[("ReplicaSet", "replicasets.apps"), ("Deployment", "deployments.apps"), ("StatefulSet", "statefulsets.apps")];
 
 /// The disruption controller.
 #[derive(Debug, Default)]
@@ -38,7 +36,7 @@ impl Controller for Disruptions {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods", "deployments.apps", "replicasets.apps", "statefulsets.apps"]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -58,7 +56,7 @@ impl Controller for Disruptions {
                 }
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, sync)
+        self.queue.run(cluster, WATCHED, concerns, sync)
     }
 }
 
@@ -96,9 +94,7 @@ fn sync(cluster: &mut Cluster<'_>, budget: &Value) -> Result<Option<DateTime<Utc
         cluster.record(budget, "Warning", "UnmanagedPods", message);
     }
     let (disrupted, recheck) = disrupted(cluster, budget, &pods);
-    let is_healthy = |pod: &Value| {
-        !is_terminating(pod) && !disrupted.contains_key(name(pod)) && pods::is_ready(pod)
-    };
+    let is_healthy = |pod: &Value| !is_terminating(pod) && !disrupted.contains_key(name(pod)) && pods::is_ready(pod);
     let healthy = i64::try_from(pods.iter().filter(|pod| is_healthy(pod)).count()).unwrap_or(i64::MAX);
     let allowed = if count.expected > 0 { (healthy - count.desired).max(0) } else { 0 };
     let mut status = Status::default();
@@ -184,11 +180,8 @@ fn disrupted(
         let Some(until) = since.as_str().and_then(|since| since.parse::<DateTime<Utc>>().ok()) else { continue };
         let until = until + DELETION_TIMEOUT;
         if until <= cluster.now() {
-            let message = format!(
-                "Pod was expected by PDB {}/{} to be deleted but it wasn't",
-                namespace(budget),
-                name(budget)
-            );
+            let message =
+                format!("Pod was expected by PDB {}/{} to be deleted but it wasn't", namespace(budget), name(budget));
             cluster.record(pod, "Warning", "NotDeleted", message);
         } else {
             recheck = Some(recheck.map_or(until, |first| first.min(until)));

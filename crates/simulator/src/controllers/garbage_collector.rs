@@ -11,6 +11,26 @@ use crate::failure::Failure;
 use crate::store::Key;
 use crate::value::{at, is_terminating, is_true, items, set, text, uid};
 
+/// What wakes it. It then looks at everything that changed, custom resources too.
+const WAKING: &[&str] = &[
+    "pods",
+    "replicasets.apps",
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "controllerrevisions.apps",
+    "jobs.batch",
+    "cronjobs.batch",
+    "services",
+    "endpointslices.discovery.k8s.io",
+    "configmaps",
+    "secrets",
+    "persistentvolumeclaims",
+    "nodes",
+    "namespaces",
+];
+/// What neither owns nor is owned, and changes all the time.
+const IGNORED: &[&str] = &["events", "leases.coordination.k8s.io"];
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
@@ -29,18 +49,15 @@ impl Controller for GarbageCollector {
         "generic-garbage-collector"
     }
 
-    /// All of them.
     fn watches(&self) -> &'static [&'static str] {
-        &["*"]
+        WAKING
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
         for key in self.learn(cluster) {
             let Some(object) = cluster.state.store.get(&key).cloned() else { continue };
             let done = match () {
-                () if is_terminating(&object) && has_finalizer(&object, ORPHAN) => {
-                    self.orphan(cluster, &key, &object)
-                }
+                () if is_terminating(&object) && has_finalizer(&object, ORPHAN) => self.orphan(cluster, &key, &object),
                 () if is_terminating(&object) && has_finalizer(&object, FOREGROUND) => {
                     self.finish_foreground(cluster, &key, &object)
                 }
@@ -59,15 +76,25 @@ impl GarbageCollector {
     fn learn(&mut self, cluster: &Cluster<'_>) -> BTreeSet<Key> {
         let store = &cluster.state.store;
         let mut dirty = BTreeSet::new();
-        if let Some(Ok(changes)) = self.seen.map(|seen| store.since(seen)) {
+        let mut lost = self.seen.is_none();
+        let seen = self.seen.unwrap_or(0);
+        for resource in cluster.state.kinds.iter().map(|kind| kind.resource()) {
+            if lost || IGNORED.contains(&resource.as_str()) || store.head(&resource) <= seen {
+                continue;
+            }
+            let Ok(changes) = store.since(&resource, seen) else {
+                lost = true;
+                continue;
+            };
             for change in changes {
                 let (before, after) = (change.before.as_deref(), change.after.as_deref());
                 self.learn_one(&change.key, before, after, &mut dirty);
             }
-        } else {
+        }
+        if lost {
             self.alive.clear();
             self.dependants.clear();
-            for (key, object) in store.all() {
+            for (key, object) in store.all().filter(|(key, _)| !IGNORED.contains(&key.resource.as_str())) {
                 self.learn_one(key, None, Some(object), &mut dirty);
             }
         }
@@ -165,7 +192,9 @@ impl GarbageCollector {
     /// Lets an owner go once nothing that blocks it is left.
     fn finish_foreground(&self, cluster: &mut Cluster<'_>, key: &Key, object: &Value) -> Result<(), Failure> {
         let blocks = |dependant: &Value| {
-            owners(dependant).iter().any(|owner| text(owner, "/uid") == uid(object) && is_true(owner, "/blockOwnerDeletion"))
+            owners(dependant)
+                .iter()
+                .any(|owner| text(owner, "/uid") == uid(object) && is_true(owner, "/blockOwnerDeletion"))
         };
         if self.of(object).iter().any(|key| cluster.state.store.get(key).is_some_and(|found| blocks(found))) {
             return Ok(());
@@ -191,12 +220,7 @@ fn has_finalizer(object: &Value, finalizer: &str) -> bool {
     items(object, "/metadata/finalizers").iter().any(|found| found.as_str() == Some(finalizer))
 }
 
-fn remove_finalizer(
-    cluster: &mut Cluster<'_>,
-    key: &Key,
-    object: &Value,
-    finalizer: &str,
-) -> Result<(), Failure> {
+fn remove_finalizer(cluster: &mut Cluster<'_>, key: &Key, object: &Value, finalizer: &str) -> Result<(), Failure> {
     let left = items(object, "/metadata/finalizers").iter().filter(|found| found.as_str() != Some(finalizer));
     let left: Vec<Value> = left.cloned().collect();
     let mut object = object.clone();

@@ -39,17 +39,17 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Looks at what is to be looked at now. `of` is the controller's own resource; `map` says which of it
-    /// a change of any other object concerns; `sync` brings one in order and says when it wants to see it
+    /// Looks at what is to be looked at now. The first of the watched resources is the controller's own; `map`
+    /// says which of it a change in the others concerns; `sync` brings one in order and says when it wants to see it
     /// again. Gives when the next is due.
     pub(super) fn run(
         &mut self,
         cluster: &mut Cluster<'_>,
-        of: &str,
+        watched: &[&str],
         map: impl Fn(&Cluster<'_>, Seen<'_>, &mut BTreeSet<Key>),
         mut sync: impl FnMut(&mut Cluster<'_>, &Value) -> Result<Option<DateTime<Utc>>, Failure>,
     ) -> Option<DateTime<Utc>> {
-        for key in self.take(cluster, of, map) {
+        for key in self.take(cluster, watched, map) {
             let Some(object) = cluster.state.store.get(&key).cloned() else {
                 self.forget(&key);
                 continue;
@@ -70,28 +70,36 @@ impl Queue {
         self.due.values().min().copied()
     }
 
-    /// What to look at now. `of` is the controller's own resource, all of which is looked at in the
-    /// beginning; `map` says which keys a change of any other object concerns.
     fn take(
         &mut self,
         cluster: &Cluster<'_>,
-        of: &str,
+        watched: &[&str],
         map: impl Fn(&Cluster<'_>, Seen<'_>, &mut BTreeSet<Key>),
     ) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
         let store = &cluster.state.store;
-        match self.seen.map(|seen| store.since(seen)) {
-            Some(Ok(changes)) => {
-                for change in changes {
-                    if change.key.resource.as_str() == of {
-                        keys.insert(change.key.clone());
-                        continue;
-                    }
+        let mut lost = self.seen.is_none();
+        let seen = self.seen.unwrap_or(0);
+        for (index, resource) in watched.iter().map(|resource| Resource::from(*resource)).enumerate() {
+            if lost || store.head(&resource) <= seen {
+                continue;
+            }
+            let Ok(changes) = store.since(&resource, seen) else {
+                lost = true;
+                continue;
+            };
+            for change in changes {
+                if index == 0 {
+                    keys.insert(change.key.clone());
+                } else {
                     let (before, after) = (change.before.as_deref(), change.after.as_deref());
                     map(cluster, Seen { key: &change.key, before, after }, &mut keys);
                 }
             }
-            Some(Err(_)) | None => keys.extend(store.of(&Resource::from(of)).map(|(key, _)| key.clone())),
+        }
+        if lost {
+            let own = watched.iter().take(1).flat_map(|resource| store.of(&Resource::from(*resource)));
+            keys.extend(own.map(|(key, _)| key.clone()));
         }
         self.seen = Some(store.revision());
         let now = cluster.now();
@@ -134,8 +142,7 @@ pub(super) fn owners(cluster: &Cluster<'_>, seen: Seen<'_>, of: (&str, &str), ke
     }
     if let Some(orphan) = seen.after.filter(|object| value::controller(object).is_none()) {
         let all = cluster.list_in(resource, &seen.key.namespace);
-        let selecting =
-            all.iter().filter(|owner| selector::selects_object(value::at(owner, "/spec/selector"), orphan));
+        let selecting = all.iter().filter(|owner| selector::selects_object(value::at(owner, "/spec/selector"), orphan));
         keys.extend(selecting.map(|owner| Key::new(resource, &seen.key.namespace, value::name(owner))));
     }
 }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::value::{at, condition, controller, integer, is_terminating, items, name, namespace, rfc3339, set, text};
 
 const RESOURCE: &str = "replicasets.apps";
+const WATCHED: &[&str] = &[RESOURCE, "pods"];
 /// The most pods created or deleted in one go.
 const BURST: usize = 500;
 
@@ -27,7 +28,7 @@ impl Controller for ReplicaSets {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods"]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -36,7 +37,7 @@ impl Controller for ReplicaSets {
                 queue::owners(cluster, seen, (RESOURCE, "ReplicaSet"), keys);
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, sync)
+        self.queue.run(cluster, WATCHED, concerns, sync)
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn selects_object(selector: &Value, object: &Value) -> bool {
 /// Go's printing of the type.
 pub(super) fn printed(selector: &Value) -> String {
     let labels = at(selector, "/matchLabels").as_object().map(|labels| {
-        let mut labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
+        let mut labels: Vec<_> =
+            labels.iter().map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
         labels.sort();
         labels.concat()
     });

@@ -164,9 +164,13 @@ fn kubelet(cluster: &mut Cluster<'_>, ready_after: Duration) -> Option<DateTime<
         let is_up = ready <= now && !image.starts_with("bad");
         let mut status = json!({"phase": "Running", "conditions": [
             {"type": "Ready", "status": if is_up { "True" } else { "False" }, "lastTransitionTime": rfc3339(ready.max(made))}]});
-        if let (true, Some((phase, code))) =
-            (is_up, [("job", ("Succeeded", 0)), ("fails", ("Failed", 1))].iter().find(|(of, _)| image.starts_with(of)).map(|(_, how)| *how))
-        {
+        if let (true, Some((phase, code))) = (
+            is_up,
+            [("job", ("Succeeded", 0)), ("fails", ("Failed", 1))]
+                .iter()
+                .find(|(of, _)| image.starts_with(of))
+                .map(|(_, how)| *how),
+        ) {
             status = json!({"phase": phase, "conditions": [], "containerStatuses": [
                 {"name": "c", "restartCount": 0, "state": {"terminated": {"exitCode": code, "finishedAt": rfc3339(now)}}}]});
         }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::value::{at, integer, is_terminating, items, name, namespace, set, text};
 
 const RESOURCE: &str = "statefulsets.apps";
+const WATCHED: &[&str] = &[RESOURCE, "pods", revisions::RESOURCE];
 const CLAIMS: &str = "persistentvolumeclaims";
 const REVISION_HASH: &str = "controller.kubernetes.io/hash";
 
@@ -27,7 +28,7 @@ impl Controller for StatefulSets {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods", revisions::RESOURCE]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -36,7 +37,7 @@ impl Controller for StatefulSets {
                 queue::owners(cluster, seen, (RESOURCE, "StatefulSet"), keys);
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, |cluster, set| {
+        self.queue.run(cluster, WATCHED, concerns, |cluster, set| {
             let pods = pods::claimed(cluster, set, |pod| ordinal(set, pod).is_some())?;
             let mut owned = revisions::owned(cluster, set);
             let update = revisions::current(cluster, set, &mut owned, REVISION_HASH)?;
@@ -280,10 +281,7 @@ impl Sync<'_> {
     }
 
     /// Counts anew, and closes the update when all pods are of its revision and ready.
-    fn write_status(
-        &mut self,
-        cluster: &mut Cluster<'_>,
-    ) -> Result<(Option<DateTime<Utc>>, Vec<Arc<Value>>), Failure> {
+    fn write_status(&mut self, cluster: &mut Cluster<'_>) -> Result<(Option<DateTime<Utc>>, Vec<Arc<Value>>), Failure> {
         let pods = pods::claimed(cluster, self.set, |pod| ordinal(self.set, pod).is_some())?;
         let count = |of: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| of(pod)).count();
         let of = |revision: &Value| count(&|pod| !is_terminating(pod) && revisions::of_pod(pod) == name(revision));

@@ -19,6 +19,7 @@ use crate::store::Key;
 use crate::value::{at, integer, is_terminating, name, set, text};
 
 const RESOURCE: &str = "daemonsets.apps";
+const WATCHED: &[&str] = &[RESOURCE, "pods", "nodes", revisions::RESOURCE];
 const TEMPLATE_GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
 
 /// The DaemonSet controller.
@@ -33,7 +34,7 @@ impl Controller for DaemonSets {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods", "nodes", revisions::RESOURCE]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -45,7 +46,7 @@ impl Controller for DaemonSets {
                 keys.extend(all.map(|(key, _)| key.clone()));
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, sync)
+        self.queue.run(cluster, WATCHED, concerns, sync)
     }
 }
 
@@ -67,9 +68,7 @@ fn sync(cluster: &mut Cluster<'_>, daemon: &Value) -> Result<Option<DateTime<Utc
         Ok(())
     } else {
         match manage(cluster, daemon, &nodes, hash) {
-            Ok(false) if text(daemon, "/spec/updateStrategy/type") != "OnDelete" => {
-                roll(cluster, daemon, &nodes, hash)
-            }
+            Ok(false) if text(daemon, "/spec/updateStrategy/type") != "OnDelete" => roll(cluster, daemon, &nodes, hash),
             managed => managed.map(drop),
         }
     };
@@ -114,13 +113,15 @@ fn manage(cluster: &mut Cluster<'_>, daemon: &Value, nodes: &Nodes, hash: &str) 
                 for pod in pods.iter().filter(|pod| !is_terminating(pod)) {
                     match pods::phase(pod) {
                         "Failed" => {
-                            let who = format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
+                            let who =
+                                format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
                             let message = format!("Found failed daemon pod {who}, will try to kill it");
                             cluster.record(daemon, "Warning", "FailedDaemonPod", message);
                             unwanted.push(Arc::clone(pod));
                         }
                         "Succeeded" => {
-                            let who = format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
+                            let who =
+                                format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
                             let message = format!("Found succeeded daemon pod {who}, will try to delete it");
                             cluster.record(daemon, "Normal", "SucceededDaemonPod", message);
                             unwanted.push(Arc::clone(pod));

@@ -16,9 +16,12 @@ use super::queue::{self, Queue};
 use super::{Cluster, Controller, pods};
 use crate::failure::Failure;
 use crate::store::Key;
-use crate::value::{at, condition, controller, integer, is_terminating, is_true, name, namespace, set, text, time, uid};
+use crate::value::{
+    at, condition, controller, integer, is_terminating, is_true, name, namespace, set, text, time, uid,
+};
 
 const RESOURCE: &str = "deployments.apps";
+const WATCHED: &[&str] = &[RESOURCE, SETS, "pods"];
 const SETS: &str = "replicasets.apps";
 /// What stands for "no deadline" and "no limit".
 const NEVER: i64 = i32::MAX as i64;
@@ -35,7 +38,7 @@ impl Controller for Deployments {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, SETS, "pods"]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -51,7 +54,7 @@ impl Controller for Deployments {
                 }
             }
         };
-        self.queue.run(cluster, RESOURCE, concerns, |cluster, deployment| {
+        self.queue.run(cluster, WATCHED, concerns, |cluster, deployment| {
             Rollout { cluster, deployment: deployment.clone() }.sync()
         })
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::sets::{self, Sets, available, replicas};
 use super::Rollout;
+use super::sets::{self, Sets, available, replicas};
 use crate::failure::Failure;
 use crate::value::{at, integer, text};
 

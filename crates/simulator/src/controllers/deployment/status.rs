@@ -62,9 +62,8 @@ fn progressed(old: &Value, new: &Value) -> bool {
 
 impl Rollout<'_, '_> {
     pub(super) fn calculate_status(&self, sets: &Sets) -> Value {
-        let sum = |field: &str| -> i64 {
-            sets.all().map(|set| integer(set, &format!("/status/{field}")).unwrap_or(0)).sum()
-        };
+        let sum =
+            |field: &str| -> i64 { sets.all().map(|set| integer(set, &format!("/status/{field}")).unwrap_or(0)).sum() };
         let now_available: i64 = sets.all().map(available).sum();
         let deployment = &self.deployment;
         let enough = now_available >= replicas(deployment) - proportions::max_unavailable(deployment);

@@ -77,7 +77,11 @@ async fn a_good_rollout_replaces_the_pods_one_by_one() {
     assert_eq!(sizes(&stage), [(1, 0), (2, 3)]);
     let said: Vec<String> = stage.events("cart").into_iter().skip(1).collect();
     let short = |event: &String| {
-        event.split_whitespace().filter(|word| word.parse::<u8>().is_ok() || *word == "up" || *word == "down").collect::<Vec<_>>().join(" ")
+        event
+            .split_whitespace()
+            .filter(|word| word.parse::<u8>().is_ok() || *word == "up" || *word == "down")
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     // As a real cluster had it, event for event.
     assert_eq!(
@@ -151,7 +155,9 @@ async fn paused_it_scales_but_does_not_roll() {
     stage.edit("deployments.apps", "cart", |deployment| set(deployment, "/spec/paused", json!(false)));
     stage.pass(20).await;
     assert_eq!(sizes(&stage), [(1, 0), (2, 4)]);
-    assert!(stage.conditions("deployments.apps", "cart").contains(&"Progressing=True NewReplicaSetAvailable".to_owned()));
+    assert!(
+        stage.conditions("deployments.apps", "cart").contains(&"Progressing=True NewReplicaSetAvailable".to_owned())
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,22 +29,15 @@ pub(super) fn success(now: DateTime<Utc>) -> Ending {
 }
 
 /// The end that the Job has been set for, or that its failures or its deadline bring now.
-pub(super) fn ending(
-    job: &Value,
-    look: &Look,
-    counted: &Counted,
-    pods: &Pods,
-    now: DateTime<Utc>,
-) -> Option<Ending> {
+pub(super) fn ending(job: &Value, look: &Look, counted: &Counted, pods: &Pods, now: DateTime<Utc>) -> Option<Ending> {
     let decided = ["FailureTarget", "SuccessCriteriaMet"]
         .into_iter()
         .find_map(|of| found(job, of).filter(|condition| text(condition, "/status") == "True"));
     if let Some(target) = decided {
         return Some(Ending { target: target.clone() });
     }
-    let fails = |reason: &str, message: &str| {
-        Some(Ending { target: condition("FailureTarget", "True", reason, message, now) })
-    };
+    let fails =
+        |reason: &str, message: &str| Some(Ending { target: condition("FailureTarget", "True", reason, message, now) });
     if let Some(why) = &counted.fails_job {
         return fails("PodFailurePolicy", why);
     }

@@ -23,6 +23,7 @@ use crate::value::{
 };
 
 pub(super) const RESOURCE: &str = "jobs.batch";
+const WATCHED: &[&str] = &[RESOURCE, "pods"];
 /// Keeps a pod until its end is counted.
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// The wait after the first failure of a pod; it doubles with each further one.
@@ -60,7 +61,7 @@ impl Controller for Jobs {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE, "pods"]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -73,7 +74,7 @@ impl Controller for Jobs {
             }
         };
         let backoff = &mut self.backoff;
-        let due = self.queue.run(cluster, RESOURCE, concerns, |cluster, job| {
+        let due = self.queue.run(cluster, WATCHED, concerns, |cluster, job| {
             let key = Key::new(RESOURCE, namespace(job), name(job));
             sync(cluster, job, backoff.entry(key).or_default())
         });
@@ -85,7 +86,7 @@ impl Controller for Jobs {
                 keys.extend(owned.map(|pod| Key::new("pods", namespace(pod), name(pod))));
             }
         };
-        let also = self.orphans.run(cluster, "pods", of_gone, |cluster, pod| {
+        let also = self.orphans.run(cluster, &["pods", RESOURCE], of_gone, |cluster, pod| {
             if is_tracked(pod)
                 && let Some(owner) = controller(pod).filter(|owner| text(owner, "/kind") == "Job")
                 && cluster

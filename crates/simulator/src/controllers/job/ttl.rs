@@ -9,6 +9,8 @@ use crate::controllers::{Cluster, Controller};
 use crate::store::Key;
 use crate::value::{integer, is_terminating, name, namespace, time, uid};
 
+const WATCHED: &[&str] = &[RESOURCE];
+
 /// The TTL-after-finished controller.
 #[derive(Debug, Default)]
 pub(crate) struct TimeToLive {
@@ -21,31 +23,36 @@ impl Controller for TimeToLive {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[RESOURCE]
+        WATCHED
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
-        self.queue.run(cluster, RESOURCE, |_, _, _| {}, |cluster, job| {
-            let ttl = integer(job, "/spec/ttlSecondsAfterFinished").filter(|_| !is_terminating(job));
-            let Some(ended) = finished(job).and_then(|found| time(found, "/lastTransitionTime")) else {
-                return Ok(None);
-            };
-            let Some(until) = ttl.map(|ttl| ended + TimeDelta::seconds(ttl)) else { return Ok(None) };
-            if until > cluster.now() {
-                return Ok(Some(until));
-            }
-            let user = cluster.user();
-            let by = By { user: &user, manager: "kube-controller-manager", dry_run: false };
-            let how = Deletion {
-                uid: Some(uid(job).to_owned()),
-                propagation: Some("Foreground".to_owned()),
-                ..Deletion::default()
-            };
-            let key = Key::new(RESOURCE, namespace(job), name(job));
-            match cluster.state.delete(by, &key, &how) {
-                Err(failure) if failure.code != 404 => Err(failure),
-                _ => Ok(None),
-            }
-        })
+        self.queue.run(
+            cluster,
+            WATCHED,
+            |_, _, _| {},
+            |cluster, job| {
+                let ttl = integer(job, "/spec/ttlSecondsAfterFinished").filter(|_| !is_terminating(job));
+                let Some(ended) = finished(job).and_then(|found| time(found, "/lastTransitionTime")) else {
+                    return Ok(None);
+                };
+                let Some(until) = ttl.map(|ttl| ended + TimeDelta::seconds(ttl)) else { return Ok(None) };
+                if until > cluster.now() {
+                    return Ok(Some(until));
+                }
+                let user = cluster.user();
+                let by = By { user: &user, manager: "kube-controller-manager", dry_run: false };
+                let how = Deletion {
+                    uid: Some(uid(job).to_owned()),
+                    propagation: Some("Foreground".to_owned()),
+                    ..Deletion::default()
+                };
+                let key = Key::new(RESOURCE, namespace(job), name(job));
+                match cluster.state.delete(by, &key, &how) {
+                    Err(failure) if failure.code != 404 => Err(failure),
+                    _ => Ok(None),
+                }
+            },
+        )
     }
 }
