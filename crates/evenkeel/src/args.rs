@@ -43,6 +43,11 @@ pub(crate) enum Command {
     /// Per playbook: what it would have done, what healed by itself and after how long, what did not
     /// help or came again; signals that no playbook is for, and playbooks that match nothing.
     Report(ReportArgs),
+    /// Run scenarios: a simulated cluster, the real engine on it, virtual time
+    ///
+    /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
+    /// or the scenarios are of no use.
+    Simulate(SimulateArgs),
     /// List incidents, remediations or signals
     #[command(subcommand)]
     Get(Get),
@@ -159,6 +164,31 @@ pub(crate) struct ReportArgs {
     /// Write a self-contained HTML page, too
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SimulateArgs {
+    /// Scenarios, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The first seed; 0 leaves every event at the time the scenario says
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// How many seeds, from the first on; each varies chance and timing
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) runs: u64,
+    /// Add random trouble: dying processes, the bus away, API errors, duplicates, clock skew
+    #[arg(long)]
+    pub(crate) engine_faults: bool,
+    /// Write all there is to know of each run as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print what happened, a line each
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) trace: bool,
+    /// Write a report to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Where people's commands find the cluster and the bus.
@@ -300,4 +330,6 @@ pub(crate) enum Page {
     Facts,
     /// JSON Schema of a playbook, for editors
     PlaybookSchema,
+    /// JSON Schema of a simulation, for editors
+    SimulationSchema,
 }

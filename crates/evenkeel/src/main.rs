@@ -20,6 +20,7 @@ mod rbac;
 mod reason;
 mod report;
 mod run;
+mod simulate;
 #[cfg(test)]
 mod testing;
 
