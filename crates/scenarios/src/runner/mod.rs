@@ -11,6 +11,7 @@ mod report;
 mod setup;
 mod stage;
 mod trace;
+mod trouble;
 
 pub use report::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunReport, SignalSeen, Violation,
@@ -23,7 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Stream;
 use evenkeel_model::{Proposal, Signal, Span};
-use evenkeel_simulator::{Options, Simulator};
+use evenkeel_simulator::{Intercept, NodeOptions, Options, Simulator};
 
 use crate::engine::Engine;
 use crate::file::{Event, Scenario};
@@ -32,6 +33,7 @@ use health::Health;
 use judge::Judge;
 use people::Person;
 use stage::Stage;
+use trouble::Troubles;
 
 /// How targets are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,13 +84,20 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         Simulator::new(Options { start: spec.start, seed: options.seed, images: spec.cluster.images.clone() });
     let turning = simulator.clone();
     tokio::spawn(async move { turning.run().await });
+    for number in 1..=spec.cluster.nodes {
+        let added = simulator.add_node(&format!("node-{number}"), &NodeOptions::default());
+        added.map_err(|failure| failed(failure.to_string()))?;
+    }
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
     let (engine, care) =
         Engine::new(simulator.clone(), spec.engine.clone(), options.seed).map_err(|error| failed(error.to_string()))?;
     tokio::spawn(care);
     engine.start();
+    let troubles = Arc::new(Troubles::default());
+    simulator.intercept(Arc::clone(&troubles) as Arc<dyn Intercept>);
     let stage = Arc::new(Stage {
+        troubles,
         simulator: simulator.clone(),
         engine: Arc::clone(&engine),
         seed: options.seed,

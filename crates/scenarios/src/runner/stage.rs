@@ -14,13 +14,13 @@ use tower::ServiceExt as _;
 use super::manifest::path;
 use super::people::{Person, Refused};
 use super::report::EventSeen;
+use super::trouble::Troubles;
 use crate::engine::Engine;
 use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats};
 
 /// An alert that the webhook took.
 #[derive(Debug, Clone)]
 pub(crate) struct Taken {
-    pub(crate) at: DateTime<Utc>,
     pub(crate) name: String,
     pub(crate) starts_at: DateTime<Utc>,
 }
@@ -30,6 +30,7 @@ pub(crate) struct Stage {
     pub(crate) simulator: Simulator,
     pub(crate) engine: Arc<Engine>,
     pub(crate) seed: u64,
+    pub(crate) troubles: Arc<Troubles>,
     /// Webhook posts that were answered with 200.
     pub(crate) taken: Mutex<Vec<Taken>>,
     pub(crate) seen: Mutex<Vec<EventSeen>>,
@@ -110,6 +111,18 @@ impl Stage {
 
     /// What the API does not do: power, registries, processes, clocks, the bus.
     fn trouble(&self, event: &Event) {
+        if let Some(node) = &event.kill_node {
+            self.simulator.power_off(node);
+        }
+        if let Some(node) = &event.restore_node {
+            self.simulator.bring_back(node);
+        }
+        if let Some(set) = &event.set_image_life {
+            self.simulator.set_image(&set.image, set.life.clone());
+        }
+        if let Some(trouble) = &event.api {
+            self.troubles.add(trouble.clone());
+        }
         if let Some(kill) = &event.kill {
             self.engine.kill(kill.plane, kill.number, kill.on);
         }
@@ -215,7 +228,7 @@ impl Stage {
             "fingerprint": evenkeel_model::short_digest(alert.labels.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]), 16),
         });
         let name = alert.labels.get("alertname").cloned().unwrap_or_default();
-        self.notify(status, vec![one], vec![Taken { at: now, name, starts_at: now }]).await;
+        self.notify(status, vec![one], vec![Taken { name, starts_at: now }]).await;
     }
 
     /// Posts alerts to the observer's webhook, as Alertmanager does: again while it is told to come back.
