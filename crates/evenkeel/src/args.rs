@@ -43,6 +43,10 @@ pub(crate) enum Command {
     /// Per playbook: what it would have done, what healed by itself and after how long, what did not
     /// help or came again; signals that no playbook is for, and playbooks that match nothing.
     Report(ReportArgs),
+    /// See it work: a simulated shop breaks in four ways, the real engine on it
+    ///
+    /// Needs no cluster, no NATS and no network.
+    Demo(DemoArgs),
     /// Run scenarios: a simulated cluster, the real engine on it, virtual time
     ///
     /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
@@ -164,6 +168,16 @@ pub(crate) struct ReportArgs {
     /// Write a self-contained HTML page, too
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Don't wait for the reader
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Another course of chance
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, ClapArgs)]

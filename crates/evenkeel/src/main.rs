@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod connect;
 mod crds;
+mod demo;
 mod describe;
 mod docs;
 mod gate;

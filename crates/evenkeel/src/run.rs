@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
-use crate::{all, backtest, bus, check, crds, describe, docs, gate, get, observe, output, rbac, reason, report, simulate};
+use crate::{all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report, simulate};
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -23,6 +23,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Check(args) => return check::run(&args),
         Command::Backtest(args) => return backtest::run(&args),
         Command::Report(args) => wait(report::run(&args))?,
+        Command::Demo(args) => return demo::run(&args),
         Command::Simulate(args) => return simulate::run(&args),
         Command::Crds => crds::run()?,
         Command::Rbac(args) => rbac::run(&args)?,

@@ -95,7 +95,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
     tokio::spawn(care);
     engine.start();
     let troubles = Arc::new(Troubles::default());
-    simulator.intercept(Arc::clone(&troubles) as Arc<dyn Intercept>);
+    simulator.intercept(Some(Arc::clone(&troubles) as Arc<dyn Intercept>));
     let stage = Arc::new(Stage {
         troubles,
         simulator: simulator.clone(),
