@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
-use crate::{all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report, simulate};
+use crate::{
+    all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report, simulate,
+};
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
 pub(crate) fn run(args: Args) -> ExitCode {

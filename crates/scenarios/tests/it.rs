@@ -91,10 +91,7 @@ spec:
         let (_, problems) = load(text, "a.yaml", &Disk);
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    assert_eq!(
-        told(text),
-        "a.yaml:6:13: spec.cluster: there is no field \"nodez\" here; did you mean \"nodes\"?"
-    );
+    assert_eq!(told(text), "a.yaml:6:13: spec.cluster: there is no field \"nodez\" here; did you mean \"nodes\"?");
     let text = text.replace("nodez", "nodes").replace("expect: {}", "expect: {}\n  timeline: [{at: 2m}]");
     let told = told(&text);
     assert!(told.contains("a.yaml:9:14: spec.timeline[0]: expected something that happens, found none"), "{told}");

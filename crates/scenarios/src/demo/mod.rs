@@ -13,7 +13,10 @@ const PLAYBOOKS: [(&str, &str); 10] = [
     ("playbooks/crash-after-rollout.yaml", include_str!("../../../../playbooks/crash-after-rollout.yaml")),
     ("playbooks/default.yaml", include_str!("../../../../playbooks/default.yaml")),
     ("playbooks/failed-job.yaml", include_str!("../../../../playbooks/failed-job.yaml")),
-    ("playbooks/image-pull-without-rollout.yaml", include_str!("../../../../playbooks/image-pull-without-rollout.yaml")),
+    (
+        "playbooks/image-pull-without-rollout.yaml",
+        include_str!("../../../../playbooks/image-pull-without-rollout.yaml"),
+    ),
     ("playbooks/many-affected.yaml", include_str!("../../../../playbooks/many-affected.yaml")),
     ("playbooks/node-not-ready.yaml", include_str!("../../../../playbooks/node-not-ready.yaml")),
     ("playbooks/pod-stuck-on-node.yaml", include_str!("../../../../playbooks/pod-stuck-on-node.yaml")),

@@ -65,7 +65,8 @@ pub fn story(report: &RunReport) -> Vec<Line> {
     events.sort_by_key(|(at, _)| *at);
     for (number, (minute, heading, about)) in ACTS.iter().enumerate() {
         let from = report.start + chrono::Duration::minutes(*minute);
-        let to = ACTS.get(number + 1).map_or(report.end, |(minute, ..)| report.start + chrono::Duration::minutes(*minute));
+        let to =
+            ACTS.get(number + 1).map_or(report.end, |(minute, ..)| report.start + chrono::Duration::minutes(*minute));
         lines.push(Line { at: None, who: "", tone: Tone::Strong, text: format!("\n{heading}") });
         lines.push(paragraph(Tone::Plain, about));
         let before = lines.len();
@@ -149,7 +150,9 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
             Phase::Executing if !tells => {
                 some.push(line(at, "changed", Tone::Strong, remediation.target.clone()));
                 let changes = remediation.changes.iter();
-                some.extend(changes.flat_map(|change| diff(change)).map(|(tone, text)| line(None, "changed", tone, text)));
+                some.extend(
+                    changes.flat_map(|change| diff(change)).map(|(tone, text)| line(None, "changed", tone, text)),
+                );
             }
             Phase::Verifying if !tells => {
                 some.push(line(at, "verify", Tone::Plain, "done; now watching whether it helps".to_owned()));
@@ -206,11 +209,9 @@ fn end(report: &RunReport, from: DateTime<Utc>, to: DateTime<Utc>, something_see
 fn diff(change: &str) -> Vec<(Tone, String)> {
     let parts = change.split_once(": ").and_then(|(field, values)| Some((field, values.split_once(" → ")?)));
     match parts {
-        Some((field, (old, new))) => vec![
-            (Tone::Faint, field.to_owned()),
-            (Tone::Bad, format!("  - {old}")),
-            (Tone::Good, format!("  + {new}")),
-        ],
+        Some((field, (old, new))) => {
+            vec![(Tone::Faint, field.to_owned()), (Tone::Bad, format!("  - {old}")), (Tone::Good, format!("  + {new}"))]
+        }
         None => vec![(Tone::Plain, change.to_owned())],
     }
 }

@@ -52,7 +52,8 @@ fn is_meant(trouble: &ApiTrouble, call: &Call) -> bool {
         let resource = call.key.resource.as_str();
         resource.split('.').next() == Some(object.kind.plural())
             && call.key.name == object.name
-            && Some(call.key.namespace.as_str()).filter(|namespace| !namespace.is_empty()) == object.namespace.as_deref()
+            && Some(call.key.namespace.as_str()).filter(|namespace| !namespace.is_empty())
+                == object.namespace.as_deref()
     })
 }
 
@@ -74,9 +75,11 @@ fn decision(reply: Reply) -> Decision {
         Reply::TimeoutBeforeCommit => Decision::NeverSend,
         Reply::ResetAfterCommit => Decision::LoseReply,
         Reply::ResetBeforeCommit => Decision::BreakBefore,
-        Reply::TooManyRequests => {
-            answer(429, "TooManyRequests", "the server has received too many requests and has asked us to try again later")
-        }
+        Reply::TooManyRequests => answer(
+            429,
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later",
+        ),
         Reply::InternalError => answer(500, "InternalError", "Internal error occurred: etcdserver: leader changed"),
         Reply::Unavailable => answer(503, "ServiceUnavailable", "apiserver not ready"),
         Reply::Conflict => answer(
