@@ -20,6 +20,7 @@ mod schema;
 mod simulator;
 mod state;
 mod store;
+mod traffic;
 mod value;
 mod wheel;
 
@@ -30,5 +31,7 @@ pub use images::{Crash, ImageLife, Images, Ready, Refused};
 pub use kinds::{Kind, Kinds, Resource};
 pub use log::{Entry, Log};
 pub use nodes::{NodeOptions, NodeTaint};
+pub use prometheus::{AlertmanagerOptions, MonitoringOptions, Notification, QueryError, RuleError, SHIPPED_RULES};
 pub use simulator::{Options, Simulator};
 pub use store::{Change, Key};
+pub use traffic::Traffic;

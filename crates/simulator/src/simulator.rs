@@ -60,6 +60,8 @@ impl Simulator {
             log: Vec::new(),
             epoch: 0,
             machines: crate::nodes::Machines::default(),
+            traffic: crate::traffic::Requests::default(),
+            monitoring: None,
             recorded: crate::controllers::Recorded::default(),
         };
         state.begin();

@@ -25,6 +25,8 @@ pub(crate) struct State {
     /// How often all watches were interrupted.
     pub(crate) epoch: u64,
     pub(crate) machines: crate::nodes::Machines,
+    pub(crate) traffic: crate::traffic::Requests,
+    pub(crate) monitoring: Option<Box<crate::prometheus::Monitoring>>,
     pub(crate) recorded: crate::controllers::Recorded,
 }
 

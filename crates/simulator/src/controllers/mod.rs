@@ -20,7 +20,7 @@ mod selector;
 mod stage;
 mod stateful_set;
 
-pub(crate) use kubelet::{Asked, PodLife};
+pub(crate) use kubelet::{Asked, PodLife, program, running_since};
 pub(crate) use recorder::{Note, Recorded};
 
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(crate) fn all() -> Vec<Box<dyn Controller>> {
         Box::<disruption::Disruptions>::default(),
         Box::<garbage_collector::GarbageCollector>::default(),
         Box::new(kubelet::Kubelets::default()),
+        // Last, so that it sees what the others have done.
+        Box::new(crate::prometheus::Watcher),
     ]
 }
 

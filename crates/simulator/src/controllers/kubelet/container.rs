@@ -210,3 +210,11 @@ mod tests {
         assert_eq!(BackOff::until(back_off, now + Duration::seconds(601)), None);
     }
 }
+
+/// Since when the container runs; none while it does not.
+pub(crate) fn running_since(container: &Container) -> Option<DateTime<Utc>> {
+    match container.doing {
+        Doing::Running { since, .. } => Some(since),
+        _ => None,
+    }
+}

@@ -22,8 +22,9 @@ use crate::nodes::{Machine, Power};
 use crate::store::Key;
 use crate::value::{at, is_terminating, set, text, uid};
 
+pub(crate) use container::running_since;
 pub(crate) use log::Asked;
-pub(crate) use pod::PodLife;
+pub(crate) use pod::{PodLife, program};
 
 /// Every node's kubelet.
 #[derive(Debug, Default)]
