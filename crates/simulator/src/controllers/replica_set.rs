@@ -190,3 +190,6 @@ fn status(
         .some("conditions", Value::Array(conditions));
     status.into_value()
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::store::Key;
 use crate::value::{at, is_terminating, items, name, namespace, rfc3339, set, text};
 
 pub(super) struct Stage {
-    pub(super) simulator: Simulator,
+    simulator: Simulator,
     controllers: Vec<Box<dyn Controller>>,
     /// How long after it is made a pod is ready.
     pub(super) ready_after: Duration,
@@ -125,10 +125,6 @@ impl Stage {
         events.iter().map(|event| format!("{}: {}", text(event, "/reason"), text(event, "/message"))).collect()
     }
 
-    pub(super) fn now(&self) -> DateTime<Utc> {
-        self.simulator.state().now()
-    }
-
     /// `type=status reason` of an object's conditions, by type.
     pub(super) fn conditions(&self, resource: &str, name: &str) -> Vec<String> {
         let object = self.get(resource, name);
@@ -179,7 +175,13 @@ fn kubelet(cluster: &mut Cluster<'_>, ready_after: Duration) -> Option<DateTime<
         }
         let mut changed = (*pod).clone();
         if text(&pod, "/spec/nodeName").is_empty() {
-            set(&mut changed, "/spec/nodeName", json!("node-1"));
+            let pinned = text(
+                &pod,
+                "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/\
+                 matchFields/0/values/0",
+            );
+            let node = if pinned.is_empty() { "node-1" } else { pinned };
+            set(&mut changed, "/spec/nodeName", json!(node));
             changed = (*cluster.state.replace(BY, &key, Part::Main, changed).unwrap()).clone();
         }
         set(&mut changed, "/status", status);
