@@ -55,7 +55,7 @@ pub struct Change {
 
 /// History no longer reaches back to a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooOld;
+pub(crate) struct TooOld;
 
 /// The history of one resource.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ struct Past {
 
 /// All objects. Writes give each object the store's next revision as its `resourceVersion`.
 #[derive(Debug, Default)]
-pub struct Store {
+pub(crate) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     revision: u64,
     past: BTreeMap<Resource, Past>,
@@ -78,29 +78,29 @@ pub struct Store {
 
 impl Store {
     /// The revision of the last write.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
 
     /// The revision of the last write to an object of a resource; 0 where there was none.
-    pub fn head(&self, resource: &Resource) -> u64 {
+    pub(crate) fn head(&self, resource: &Resource) -> u64 {
         self.past.get(resource).map_or(0, |past| past.head)
     }
 
     /// An object.
-    pub fn get(&self, key: &Key) -> Option<&Arc<Value>> {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Arc<Value>> {
         self.objects.get(key)
     }
 
     /// All objects of a resource, by namespace and name.
-    pub fn of<'a>(&'a self, resource: &Resource) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
+    pub(crate) fn of<'a>(&'a self, resource: &Resource) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> + use<'a> {
         let resource = resource.clone();
         let from = Key { resource: resource.clone(), namespace: String::new(), name: String::new() };
         self.objects.range(from..).take_while(move |(key, _)| key.resource == resource)
     }
 
     /// The objects of a resource in a namespace, by name.
-    pub fn within<'a>(
+    pub(crate) fn within<'a>(
         &'a self,
         resource: &Resource,
         namespace: &str,
@@ -112,12 +112,12 @@ impl Store {
     }
 
     /// All objects, by resource, namespace and name.
-    pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.iter()
     }
 
     /// Writes an object as it is given, but for its `resourceVersion`.
-    pub fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
+    pub(crate) fn put(&mut self, key: &Key, mut object: Value) -> Arc<Value> {
         self.revision += 1;
         set(&mut object, "/metadata/resourceVersion", Value::String(self.revision.to_string()));
         let object = Arc::new(object);
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Takes an object away.
-    pub fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let before = self.objects.remove(key)?;
         self.revision += 1;
         self.remember(Change {
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// Forgets all history: watches that begin before now, and lists that go on from then, get 410 Gone.
-    pub fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         for past in self.past.values_mut() {
             past.changes.clear();
             past.compacted = self.revision;
@@ -165,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// [`TooOld`] when some of them are forgotten.
-    pub fn since<'a>(
+    pub(crate) fn since<'a>(
         &'a self,
         resource: &Resource,
         revision: u64,
@@ -182,7 +182,7 @@ impl Store {
     ///
     /// # Errors
     /// [`TooOld`] when that is forgotten.
-    pub fn at(&self, resource: &Resource, revision: u64) -> Result<BTreeMap<Key, Arc<Value>>, TooOld> {
+    pub(crate) fn at(&self, resource: &Resource, revision: u64) -> Result<BTreeMap<Key, Arc<Value>>, TooOld> {
         let later: Vec<&Change> = self.since(resource, revision)?.collect();
         let mut objects: BTreeMap<Key, Arc<Value>> =
             self.of(resource).map(|(key, object)| (key.clone(), Arc::clone(object))).collect();

@@ -14,6 +14,8 @@ mod selector;
 mod serve;
 mod service;
 mod subresources;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod watch;
 mod write;

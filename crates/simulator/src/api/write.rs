@@ -52,6 +52,7 @@ impl State {
         if !rules::keeps_status_on_create(&kind) {
             unset(&mut object, "/status");
         }
+        rules::prepare(&kind, &mut object);
         let uid = self.uid();
         set(&mut object, "/metadata/uid", json!(uid));
         set(&mut object, "/metadata/creationTimestamp", rfc3339(self.now()));

@@ -56,6 +56,12 @@ impl Cluster<'_> {
         }
     }
 
+    /// Records that something happened to an object, as this controller.
+    pub(crate) fn event(&mut self, about: &Value, kind: &str, reason: &str, message: &str) {
+        let component = self.name;
+        self.tell(about, Note { component, ..Note::default() }, kind, reason, message);
+    }
+
     /// Records it in the newer way of the scheduler: without a count.
     pub(crate) fn tell_once(
         &mut self,
