@@ -253,9 +253,7 @@ fn unite(into: &mut Fields, more: &Fields) {
         match (into.get_mut(name), value) {
             (Some(Value::Object(into)), Value::Object(more)) => {
                 // A member that becomes a map with members stays a member.
-                if into.is_empty() && !more.is_empty() {
-                    into.insert(".".to_owned(), json!({}));
-                } else if more.is_empty() && !into.is_empty() {
+                if into.is_empty() != more.is_empty() {
                     into.insert(".".to_owned(), json!({}));
                 }
                 unite(into, more);

@@ -294,9 +294,8 @@ async fn kubes_watcher_goes_on_after_410_and_interruptions() {
         let config = if streaming { watcher::Config::default().streaming_lists() } else { watcher::Config::default() };
         let mut events = watcher::watcher(api, config).boxed();
         let mut next = async || loop {
-            match events.next().await.unwrap() {
-                Ok(watcher::Event::Apply(it) | watcher::Event::InitApply(it)) => return it.metadata.name.unwrap(),
-                Ok(_) | Err(_) => {}
+            if let Ok(watcher::Event::Apply(it) | watcher::Event::InitApply(it)) = events.next().await.unwrap() {
+                return it.metadata.name.unwrap();
             }
         };
         assert_eq!(next().await, "a");

@@ -175,6 +175,13 @@ impl State {
     }
 
     fn record(&self, by: By<'_>, kind: &Kind, subresource: &str, object: &mut Value, old: Option<&Value>) {
+        tracing::trace!(
+            user = by.user,
+            kind = kind.kind,
+            object = text(object, "/metadata/name"),
+            subresource,
+            "write"
+        );
         let api_version = kind.api_version();
         let (manager, custom) = (by.manager, kind.is_custom());
         let writer = Writer { manager, api_version: &api_version, subresource, custom };
