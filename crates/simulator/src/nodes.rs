@@ -75,6 +75,8 @@ pub(crate) struct Machine {
     pub(crate) pods: BTreeMap<String, PodLife>,
     /// Its kubelet came back and has not yet said so.
     pub(crate) returned: bool,
+    /// It was off before it came back.
+    pub(crate) was_off: bool,
     number: u32,
     addresses: u32,
     rebooted: bool,
@@ -93,10 +95,16 @@ impl Machine {
             images: BTreeSet::new(),
             pods: BTreeMap::new(),
             returned: false,
+            was_off: false,
             number,
             addresses: 0,
             rebooted: false,
         }
+    }
+
+    /// Whether its kubelet has fallen silent and its node may not show it yet.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.power != Power::On
     }
 
     /// Whether its kubelet answers.
@@ -158,6 +166,7 @@ impl Simulator {
     pub fn bring_back(&self, node: &str) {
         self.machine(node, |machine, _| {
             machine.rebooted |= matches!(machine.power, Power::Off(_));
+            machine.was_off |= machine.rebooted;
             machine.returned |= machine.power != Power::On;
             machine.power = Power::On;
         });
@@ -271,4 +280,22 @@ pub(crate) fn conditions(since: DateTime<Utc>, now: DateTime<Utc>) -> Value {
         condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ])
+}
+
+impl crate::state::State {
+    /// How many requests per second a pod answers from now on: what its CPU use follows.
+    pub(crate) fn set_request_rate(&mut self, pod_uid: &str, per_second: f64) {
+        let lives = self.machines.values_mut().filter_map(|machine| machine.pods.get_mut(pod_uid));
+        for life in lives {
+            life.rate = per_second;
+        }
+    }
+
+    /// The CPU that a pod's running containers use, in thousandths; none where its kubelet can't be asked.
+    pub(crate) fn cpu_usage(&self, pod_uid: &str) -> Option<i128> {
+        let machines = self.machines.values().filter(|machine| machine.is_reachable());
+        let life = machines.filter_map(|machine| machine.pods.get(pod_uid)).next()?;
+        let pod = self.store.get(&Key::new("pods", &life.namespace, &life.name))?;
+        life.cpu(pod, &self.images)
+    }
 }

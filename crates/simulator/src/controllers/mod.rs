@@ -1,24 +1,32 @@
 //! The controllers, one file each. They see the whole cluster, are level-triggered and synchronous:
 //! what they do depends on the objects, the time and the seed alone.
 
+mod changes;
 mod cron_job;
 mod daemon_set;
 mod deployment;
 mod disruption;
+mod endpoints;
 mod events;
 mod garbage_collector;
 mod hash;
+mod hpa;
 mod job;
 mod kubelet;
+mod namespaces;
+mod node_lifecycle;
 mod pods;
 mod queue;
+mod quota;
 mod recorder;
 mod replica_set;
 mod revisions;
+mod scheduler;
 mod selector;
 #[cfg(test)]
 mod stage;
 mod stateful_set;
+mod volumes;
 
 pub(crate) use kubelet::{Asked, PodLife, program, running_since};
 pub(crate) use recorder::{Note, Recorded};
@@ -58,7 +66,14 @@ pub(crate) fn all() -> Vec<Box<dyn Controller>> {
         Box::<daemon_set::DaemonSets>::default(),
         Box::<disruption::Disruptions>::default(),
         Box::<garbage_collector::GarbageCollector>::default(),
-        Box::new(kubelet::Kubelets::default()),
+        Box::<namespaces::Namespaces>::default(),
+        Box::<volumes::Volumes>::default(),
+        Box::<scheduler::Scheduler>::default(),
+        Box::<kubelet::Kubelets>::default(),
+        Box::<node_lifecycle::NodeLifecycle>::default(),
+        Box::<endpoints::Endpoints>::default(),
+        Box::<quota::Quotas>::default(),
+        Box::<hpa::Autoscaler>::default(),
         // Last, so that it sees what the others have done.
         Box::new(crate::prometheus::Watcher),
     ]
