@@ -21,6 +21,8 @@ mod simulator;
 mod state;
 mod store;
 mod traffic;
+#[cfg(test)]
+mod testing;
 mod value;
 mod wheel;
 

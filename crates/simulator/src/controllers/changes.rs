@@ -20,13 +20,15 @@ impl Seen {
         if from == store.revision() {
             return BTreeSet::new();
         }
-        match store.since(from) {
-            Ok(changes) if from > 0 => {
-                let ours = changes.filter(|change| resources.contains(&change.key.resource.as_str()));
-                ours.map(|change| change.key.clone()).collect()
+        let mut keys = BTreeSet::new();
+        for resource in resources {
+            let resource = (*resource).into();
+            match store.since(&resource, from) {
+                Ok(changes) if from > 0 => keys.extend(changes.map(|change| change.key.clone())),
+                _ => keys.extend(store.of(&resource).map(|(key, _)| key.clone())),
             }
-            _ => resources.iter().flat_map(|of| store.of(&(*of).into()).map(|(key, _)| key.clone()).collect::<Vec<_>>()).collect(),
         }
+        keys
     }
 
     /// Whether there is any such object.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::changes::Seen;
 use super::{Cluster, Controller};
+use crate::api::By;
 use crate::store::Key;
 use crate::value::{at, is_terminating, items, name, namespace, rfc3339, set, text};
 
@@ -25,8 +26,17 @@ impl Controller for Namespaces {
 
     fn watches(&self) -> &'static [&'static str] {
         // What is left of a namespace that goes may be anything.
-        &[NAMESPACES, "pods", "persistentvolumeclaims", "deployments.apps", "statefulsets.apps", "daemonsets.apps",
-          "replicasets.apps", "jobs.batch", "cronjobs.batch"]
+        &[
+            NAMESPACES,
+            "pods",
+            "persistentvolumeclaims",
+            "deployments.apps",
+            "statefulsets.apps",
+            "daemonsets.apps",
+            "replicasets.apps",
+            "jobs.batch",
+            "cronjobs.batch",
+        ]
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -50,7 +60,8 @@ impl Controller for Namespaces {
 fn furnish(cluster: &mut Cluster<'_>, ns: &Value) {
     let ns = name(ns);
     if cluster.get("serviceaccounts", ns, "default").is_none() {
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": ns}});
+        let account =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": ns}});
         drop(cluster.create("serviceaccounts", account));
     }
     if cluster.get("configmaps", ns, "kube-root-ca.crt").is_none() {
@@ -64,8 +75,13 @@ fn furnish(cluster: &mut Cluster<'_>, ns: &Value) {
 
 /// Takes a namespace's content away, and then the namespace; gives whether it is gone.
 fn end(cluster: &mut Cluster<'_>, ns: &Value) -> bool {
-    let kinds: Vec<String> =
-        cluster.state.kinds.iter().filter(|kind| kind.namespaced).map(|kind| kind.resource().as_str().to_owned()).collect();
+    let kinds: Vec<String> = cluster
+        .state
+        .kinds
+        .iter()
+        .filter(|kind| kind.namespaced)
+        .map(|kind| kind.resource().as_str().to_owned())
+        .collect();
     let mut remaining: Vec<(String, usize)> = Vec::new();
     for kind in &kinds {
         for object in cluster.list_in(kind, name(ns)) {
@@ -79,11 +95,16 @@ fn end(cluster: &mut Cluster<'_>, ns: &Value) -> bool {
         }
     }
     if remaining.is_empty() {
-        // What the `finalize` subresource does with the last finalizer.
-        cluster.state.store.remove(&Key::new(NAMESPACES, "", name(ns)));
-        return true;
+        let by = By {
+            user: "system:serviceaccount:kube-system:namespace-controller",
+            manager: "kube-controller-manager",
+            dry_run: false,
+        };
+        let key = Key::new(NAMESPACES, "", name(ns));
+        return cluster.state.finalize(by, &key, &json!({})).is_ok();
     }
-    let left: Vec<String> = remaining.iter().map(|(kind, count)| format!("{kind}. has {count} resource instances")).collect();
+    let left: Vec<String> =
+        remaining.iter().map(|(kind, count)| format!("{kind}. has {count} resource instances")).collect();
     let message = format!("Some resources are remaining: {}", left.join(", "));
     let since = crate::value::condition(ns, "NamespaceContentRemaining").filter(|it| text(it, "/status") == "True");
     let since = since.map_or_else(|| rfc3339(cluster.now()), |it| at(it, "/lastTransitionTime").clone());

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::scheduler::tolerated_by;
 use super::{Cluster, Controller, Note};
 use crate::nodes::{self, Power};
-use crate::value::{at, integer, is_terminating, is_true, items, name, namespace, rfc3339, set, text, time, uid, unset};
+use crate::value::{
+    at, integer, is_terminating, is_true, items, name, namespace, rfc3339, set, text, time, uid, unset,
+};
 
 /// Kubelets renew their leases so often; here it is done only so often that a lease never looks stale.
 const RENEWS: Duration = Duration::seconds(10);
@@ -82,7 +84,9 @@ fn beat(cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
         .machines
         .iter_mut()
         .filter(|(_, machine)| machine.power == Power::On)
-        .map(|(name, machine)| (name.clone(), std::mem::take(&mut machine.returned), std::mem::take(&mut machine.was_off)))
+        .map(|(name, machine)| {
+            (name.clone(), std::mem::take(&mut machine.returned), std::mem::take(&mut machine.was_off))
+        })
         .collect();
     for (node, returned, was_off) in machines {
         let Some(object) = cluster.get("nodes", "", &node) else { continue };
@@ -141,7 +145,13 @@ fn report(cluster: &mut Cluster<'_>, node: &Value, returned: bool, was_off: bool
         let name = name(node);
         let kubelet = Note { component: "kubelet", host: name, field_path: "" };
         if was_off {
-            cluster.tell(node, kubelet, "Warning", "Rebooted", &format!("Node {name} has been rebooted, boot id: {name}"));
+            cluster.tell(
+                node,
+                kubelet,
+                "Warning",
+                "Rebooted",
+                &format!("Node {name} has been rebooted, boot id: {name}"),
+            );
         }
         cluster.tell(node, kubelet, "Normal", "NodeReady", &format!("Node {name} status is now: NodeReady"));
     }
@@ -256,10 +266,12 @@ fn taint(cluster: &mut Cluster<'_>, node: &Arc<Value>) {
     }
     let is_ours = |taint: &Value| {
         let key = text(taint, "/key");
-        (key == UNSCHEDULABLE || BY_CONDITION.iter().any(|(_, _, ours)| *ours == key)) && text(taint, "/effect") != "PreferNoSchedule"
+        (key == UNSCHEDULABLE || BY_CONDITION.iter().any(|(_, _, ours)| *ours == key))
+            && text(taint, "/effect") != "PreferNoSchedule"
     };
     let before = items(node, "/spec/taints");
-    let is = |taint: &Value, (key, effect): &(&str, &str)| text(taint, "/key") == *key && text(taint, "/effect") == *effect;
+    let is =
+        |taint: &Value, (key, effect): &(&str, &str)| text(taint, "/key") == *key && text(taint, "/effect") == *effect;
     let mut after: Vec<Value> =
         before.iter().filter(|taint| !is_ours(taint) || wanted.iter().any(|it| is(taint, it))).cloned().collect();
     for it in wanted.iter().filter(|it| !before.iter().any(|taint| is(taint, it))) {
@@ -306,7 +318,8 @@ impl NodeLifecycle {
             }
         }
         for (key, (uid, _)) in std::mem::take(&mut self.evictions) {
-            let there = cluster.get("pods", &key.0, &key.1).filter(|pod| crate::value::uid(pod) == uid && !is_terminating(pod));
+            let there =
+                cluster.get("pods", &key.0, &key.1).filter(|pod| crate::value::uid(pod) == uid && !is_terminating(pod));
             if let Some(pod) = there.filter(|_| !due.contains_key(&key)) {
                 let message = format!("Cancelling deletion of Pod {}/{}", key.0, key.1);
                 cluster.tell(&pod, EVICTION, "Normal", "TaintManagerEviction", &message);

@@ -25,8 +25,19 @@ impl Controller for Quotas {
     }
 
     fn watches(&self) -> &'static [&'static str] {
-        &[QUOTAS, "pods", "services", "configmaps", "secrets", "persistentvolumeclaims", "deployments.apps",
-          "replicasets.apps", "statefulsets.apps", "jobs.batch", "cronjobs.batch"]
+        &[
+            QUOTAS,
+            "pods",
+            "services",
+            "configmaps",
+            "secrets",
+            "persistentvolumeclaims",
+            "deployments.apps",
+            "replicasets.apps",
+            "statefulsets.apps",
+            "jobs.batch",
+            "cronjobs.batch",
+        ]
     }
 
     fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
@@ -75,12 +86,16 @@ fn usage(cluster: &Cluster<'_>, ns: &str, resource: &str) -> Option<String> {
         "limits.memory" => quantity::binary_text(sum(&limits, "memory")),
         "requests.storage" => {
             let claims = cluster.list_in("persistentvolumeclaims", ns);
-            let sizes = claims.iter().filter_map(|claim| quantity::milli(text(claim, "/spec/resources/requests/storage")));
+            let sizes =
+                claims.iter().filter_map(|claim| quantity::milli(text(claim, "/spec/resources/requests/storage")));
             quantity::binary_text(sizes.sum())
         }
-        "services" | "configmaps" | "secrets" | "persistentvolumeclaims" => cluster.list_in(resource, ns).len().to_string(),
+        "services" | "configmaps" | "secrets" | "persistentvolumeclaims" => {
+            cluster.list_in(resource, ns).len().to_string()
+        }
         "services.loadbalancers" | "services.nodeports" => {
-            let wanted: &[&str] = if resource.ends_with("nodeports") { &["NodePort", "LoadBalancer"] } else { &["LoadBalancer"] };
+            let wanted: &[&str] =
+                if resource.ends_with("nodeports") { &["NodePort", "LoadBalancer"] } else { &["LoadBalancer"] };
             let services = cluster.list_in("services", ns);
             services.iter().filter(|service| wanted.contains(&text(service, "/spec/type"))).count().to_string()
         }
@@ -93,7 +108,8 @@ fn limits(pod: &Value) -> BTreeMap<String, i128> {
     let mut sum: BTreeMap<String, i128> = BTreeMap::new();
     for container in items(pod, "/spec/containers") {
         for (name, value) in at(container, "/resources/limits").as_object().into_iter().flatten() {
-            let amount = value.as_str().and_then(quantity::milli).or_else(|| value.as_i64().map(|it| i128::from(it) * 1000));
+            let amount =
+                value.as_str().and_then(quantity::milli).or_else(|| value.as_i64().map(|it| i128::from(it) * 1000));
             *sum.entry(name.clone()).or_default() += amount.unwrap_or_default();
         }
     }

@@ -69,7 +69,8 @@ impl Look {
         let old = self.conditions.iter().position(|old| text(old, "/type") == of);
         let since = old.and_then(|old| self.conditions.get(old)).filter(|old| text(old, "/status") == status);
         let since = since.map_or_else(|| rfc3339(self.now), |old| at(old, "/lastTransitionTime").clone());
-        let condition = json!({"type": of, "status": status, "reason": reason, "message": message, "lastTransitionTime": since});
+        let condition =
+            json!({"type": of, "status": status, "reason": reason, "message": message, "lastTransitionTime": since});
         match old.and_then(|old| self.conditions.get_mut(old)) {
             Some(old) => *old = condition,
             None => self.conditions.push(condition),
@@ -94,7 +95,11 @@ impl Autoscaler {
 
     fn look(&mut self, cluster: &mut Cluster<'_>, scaler: &Value, look: &mut Look) {
         let target = at(scaler, "/spec/scaleTargetRef");
-        let kind = cluster.state.kinds.of_object(text(target, "/apiVersion"), text(target, "/kind")).map(|kind| kind.resource());
+        let kind = cluster
+            .state
+            .kinds
+            .of_object(text(target, "/apiVersion"), text(target, "/kind"))
+            .map(|kind| kind.resource());
         let resource = kind.map(|kind| kind.as_str().to_owned()).unwrap_or_default();
         let Some(object) = cluster.get(&resource, namespace(scaler), text(target, "/name")) else {
             let why = format!("{resource} \"{}\" not found", text(target, "/name"));
@@ -104,9 +109,15 @@ impl Autoscaler {
             set(&mut look.status, "/desiredReplicas", json!(integer(scaler, "/status/desiredReplicas").unwrap_or(0)));
             return;
         };
-        look.condition("AbleToScale", true, "SucceededGetScale", "the HPA controller was able to get the target's current scale");
+        look.condition(
+            "AbleToScale",
+            true,
+            "SucceededGetScale",
+            "the HPA controller was able to get the target's current scale",
+        );
         let current = integer(&object, "/spec/replicas").unwrap_or(1);
-        let (min, max) = (integer(scaler, "/spec/minReplicas").unwrap_or(1), integer(scaler, "/spec/maxReplicas").unwrap_or(1));
+        let (min, max) =
+            (integer(scaler, "/spec/minReplicas").unwrap_or(1), integer(scaler, "/spec/maxReplicas").unwrap_or(1));
         set(&mut look.status, "/currentReplicas", json!(integer(&object, "/status/replicas").unwrap_or(0)));
         let (desired, reason) = if current == 0 && min != 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
@@ -119,7 +130,8 @@ impl Autoscaler {
         } else {
             let Some((wanted, metric, found)) = self.recommend(cluster, scaler, &object, current, look) else { return };
             set(&mut look.status, "/currentMetrics", Value::Array(found));
-            let why = if wanted > current { format!("{metric} above target") } else { "All metrics below target".to_owned() };
+            let why =
+                if wanted > current { format!("{metric} above target") } else { "All metrics below target".to_owned() };
             (self.normalize(scaler, current, wanted, (min, max), look), why)
         };
         set(&mut look.status, "/desiredReplicas", json!(desired));
@@ -198,30 +210,55 @@ impl Autoscaler {
         let history = self.recommended.entry(uid(scaler).to_owned()).or_default();
         history.retain(|(at, _)| now - *at <= Duration::seconds(up.max(down)));
         history.push((now, wanted));
-        let within = |seconds: i64| history.iter().filter(move |(at, _)| now - *at <= Duration::seconds(seconds)).map(|(_, it)| *it);
+        let within = |seconds: i64| {
+            history.iter().filter(move |(at, _)| now - *at <= Duration::seconds(seconds)).map(|(_, it)| *it)
+        };
         let most = within(down).max().unwrap_or(wanted);
         let least = within(up).min().unwrap_or(wanted);
-        let stabilized = if current < least { least } else if current > most { most } else { current };
+        let stabilized = if current < least {
+            least
+        } else if current > most {
+            most
+        } else {
+            current
+        };
         match stabilized {
             it if it == wanted => {
                 let message = "recommended size matches current size";
                 look.condition("AbleToScale", true, "ReadyForNewScale", message);
             }
             it if it > wanted => {
-                let message = "recent recommendations were higher than current one, applying the highest recent recommendation";
+                let message =
+                    "recent recommendations were higher than current one, applying the highest recent recommendation";
                 look.condition("AbleToScale", true, "ScaleDownStabilized", message);
             }
             _ => {
-                let message = "recent recommendations were lower than current one, applying the lowest recent recommendation";
+                let message =
+                    "recent recommendations were lower than current one, applying the lowest recent recommendation";
                 look.condition("AbleToScale", true, "ScaleUpStabilized", message);
             }
         }
         // By default it may double, or grow by four, in each period; it may shrink to any size.
         let fastest = (current * 2).max(current + 4);
         let limits = [
-            (stabilized > max, max, "TooManyReplicas", "the desired replica count is more than the maximum replica count"),
-            (stabilized < min, min, "TooFewReplicas", "the desired replica count is less than the minimum replica count"),
-            (stabilized > fastest, fastest, "ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate"),
+            (
+                stabilized > max,
+                max,
+                "TooManyReplicas",
+                "the desired replica count is more than the maximum replica count",
+            ),
+            (
+                stabilized < min,
+                min,
+                "TooFewReplicas",
+                "the desired replica count is less than the minimum replica count",
+            ),
+            (
+                stabilized > fastest,
+                fastest,
+                "ScaleUpLimit",
+                "the desired replica count is increasing faster than the maximum scale rate",
+            ),
         ];
         match limits.into_iter().find(|(limited, ..)| *limited) {
             Some((_, limit, reason, message)) => {

@@ -34,18 +34,32 @@ struct Usage {
     unready: Vec<i128>,
 }
 
-pub(super) fn measure(cluster: &Cluster<'_>, object: &Value, metric: &Value, current: i64) -> Result<Measured, Failure> {
+pub(super) fn measure(
+    cluster: &Cluster<'_>,
+    object: &Value,
+    metric: &Value,
+    current: i64,
+) -> Result<Measured, Failure> {
     let of = text(metric, "/type");
     let resource = text(metric, "/resource/name").to_owned();
     if of != "Resource" || resource != "cpu" {
         // No adapter serves these APIs here, and of memory no use is modelled.
         let (api, reason) = match of {
-            "External" => ("external metrics API: the server could not find the requested resource", "FailedGetExternalMetric"),
-            "Object" => ("custom metrics API: the server could not find the requested resource", "FailedGetObjectMetric"),
+            "External" => {
+                ("external metrics API: the server could not find the requested resource", "FailedGetExternalMetric")
+            }
+            "Object" => {
+                ("custom metrics API: the server could not find the requested resource", "FailedGetObjectMetric")
+            }
             "Pods" => ("custom metrics API: the server could not find the requested resource", "FailedGetPodsMetric"),
             _ => ("resource metrics API: not simulated", "FailedGetResourceMetric"),
         };
-        let named = [text(metric, "/external/metric/name"), text(metric, "/object/metric/name"), text(metric, "/pods/metric/name"), &resource];
+        let named = [
+            text(metric, "/external/metric/name"),
+            text(metric, "/object/metric/name"),
+            text(metric, "/pods/metric/name"),
+            &resource,
+        ];
         let named = named.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
         let message = format!("unable to get metric {named}: unable to fetch metrics from {api}");
         return Err(Failure { reason, resource: named, message });
@@ -114,7 +128,9 @@ fn usage(cluster: &Cluster<'_>, object: &Value) -> Result<Usage, String> {
         let mut requested = 0;
         for container in items(&pod, "/spec/containers") {
             let request = at(container, "/resources/requests/cpu");
-            let Some(request) = request.as_str().and_then(quantity::milli).or_else(|| request.as_i64().map(|it| i128::from(it) * 1000)) else {
+            let Some(request) =
+                request.as_str().and_then(quantity::milli).or_else(|| request.as_i64().map(|it| i128::from(it) * 1000))
+            else {
                 let container = text(container, "/name");
                 return Err(format!("missing request for cpu in container {container} of Pod {}", name(&pod)));
             };

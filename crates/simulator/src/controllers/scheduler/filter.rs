@@ -103,7 +103,8 @@ impl Seats {
     pub(crate) fn refuse(&self, cluster: &Cluster<'_>, pod: &Value, seat: &Seat) -> Vec<Reason> {
         let one = |text: &str, for_good: bool| vec![Reason { text: text.to_owned(), for_good }];
         let node = &seat.node;
-        if is_true(node, "/spec/unschedulable") && !tolerates(pod, "node.kubernetes.io/unschedulable", "", "NoSchedule") {
+        if is_true(node, "/spec/unschedulable") && !tolerates(pod, "node.kubernetes.io/unschedulable", "", "NoSchedule")
+        {
             return one("node(s) were unschedulable", true);
         }
         let taints = items(node, "/spec/taints").iter().filter(|taint| text(taint, "/effect") != "PreferNoSchedule");
@@ -146,7 +147,8 @@ impl Seats {
             let near = self.topology(seat, text(&term, "/topologyKey"));
             let found = near.iter().any(|other| other.pods.iter().any(|there| selects(&term, pod, there)));
             // The first of a group that wants to be together may go anywhere.
-            let first = selects(&term, pod, pod) && !self.iter().any(|it| it.pods.iter().any(|there| selects(&term, pod, there)));
+            let first = selects(&term, pod, pod)
+                && !self.iter().any(|it| it.pods.iter().any(|there| selects(&term, pod, there)));
             if !found && !(first && !near.is_empty()) {
                 return one("node(s) didn't match pod affinity rules", true);
             }
@@ -172,7 +174,9 @@ impl Seats {
     }
 
     fn spreads(&self, pod: &Value, seat: &Seat) -> bool {
-        let hard = items(pod, "/spec/topologySpreadConstraints").iter().filter(|it| text(it, "/whenUnsatisfiable") != "ScheduleAnyway");
+        let hard = items(pod, "/spec/topologySpreadConstraints")
+            .iter()
+            .filter(|it| text(it, "/whenUnsatisfiable") != "ScheduleAnyway");
         for constraint in hard {
             let key = text(constraint, "/topologyKey");
             let Some(here) = seat.label(key) else { return false };
@@ -180,7 +184,10 @@ impl Seats {
             let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
             for other in self.iter().filter(|other| affinity_matches_node(pod, &other.node)) {
                 let Some(domain) = other.label(key) else { continue };
-                let there = other.pods.iter().filter(|it| namespace(it) == namespace(pod) && selector.selects(at(it, "/metadata/labels")));
+                let there = other
+                    .pods
+                    .iter()
+                    .filter(|it| namespace(it) == namespace(pod) && selector.selects(at(it, "/metadata/labels")));
                 *counts.entry(domain).or_default() += i64::try_from(there.count()).unwrap_or(i64::MAX);
             }
             let least = counts.values().min().copied().unwrap_or_default();
@@ -256,7 +263,8 @@ impl Seat {
 
     /// How many PreferNoSchedule taints the pod doesn't tolerate.
     pub(crate) fn prefers_not(&self, pod: &Value) -> usize {
-        let taints = items(&self.node, "/spec/taints").iter().filter(|taint| text(taint, "/effect") == "PreferNoSchedule");
+        let taints =
+            items(&self.node, "/spec/taints").iter().filter(|taint| text(taint, "/effect") == "PreferNoSchedule");
         taints.filter(|taint| !tolerates(pod, text(taint, "/key"), text(taint, "/value"), "PreferNoSchedule")).count()
     }
 }

@@ -14,8 +14,9 @@ pub(crate) use filter::{affinity_matches_node, node_term, requests, tolerated_by
 
 use self::filter::{Reason, Seat, Seats};
 use super::{Cluster, Controller};
-use crate::store::{Key, TooOld};
-use crate::value::{at, integer, is_terminating, items, name, namespace, rfc3339, set, text, unset};
+use crate::api::By;
+use crate::store::Key;
+use crate::value::{at, integer, is_terminating, items, name, namespace, rfc3339, set, text};
 
 /// What a pod is refused for before nodes are looked at one by one.
 const NONE_YET: &str = "pod has unbound immediate PersistentVolumeClaims";
@@ -41,11 +42,17 @@ impl Controller for Scheduler {
         if !self.look(cluster) || self.waiting.is_empty() {
             return None;
         }
-        let mut pods: Vec<Arc<Value>> = self.waiting.iter().filter_map(|key| cluster.state.store.get(key).cloned()).collect();
+        let mut pods: Vec<Arc<Value>> =
+            self.waiting.iter().filter_map(|key| cluster.state.store.get(key).cloned()).collect();
         // The scheduling queue: highest priority first, then the oldest.
         pods.sort_by_key(|pod| {
             let priority = integer(pod, "/spec/priority").unwrap_or_default();
-            (std::cmp::Reverse(priority), text(pod, "/metadata/creationTimestamp").to_owned(), namespace(pod).to_owned(), name(pod).to_owned())
+            (
+                std::cmp::Reverse(priority),
+                text(pod, "/metadata/creationTimestamp").to_owned(),
+                namespace(pod).to_owned(),
+                name(pod).to_owned(),
+            )
         });
         let mut seats = Seats::of(cluster);
         for pod in pods {
@@ -68,34 +75,27 @@ impl Scheduler {
     fn look(&mut self, cluster: &Cluster<'_>) -> bool {
         let store = &cluster.state.store;
         let from = std::mem::replace(&mut self.seen, store.revision());
-        let Ok(changes) = store.since(from) else {
-            let TooOld = TooOld;
+        let others = ["persistentvolumeclaims", "persistentvolumes", "storageclasses.storage.k8s.io"];
+        let mut again = from == 0 || others.iter().any(|other| store.head(&(*other).into()) > from);
+        let (Ok(pods), Ok(nodes)) = (store.since(&"pods".into(), from), store.since(&"nodes".into(), from)) else {
             let pods = store.of(&"pods".into()).filter(|(_, pod)| waits(pod));
             self.waiting = pods.map(|(key, _)| key.clone()).collect();
             return true;
         };
-        let mut again = from == 0;
-        for change in changes {
-            match change.key.resource.as_str() {
-                "pods" => {
-                    let now = change.after.as_ref();
-                    let before = change.before.as_ref();
-                    if now.is_some_and(|pod| waits(pod)) {
-                        // Its own word about the pod is nothing new.
-                        again |= self.waiting.insert(change.key.clone()) || is_other(before, now, "/spec");
-                    } else {
-                        self.waiting.remove(&change.key);
-                        let frees = |pod: Option<&Arc<Value>>| pod.is_none_or(|pod| is_finished(pod));
-                        again |= frees(now) && !frees(before) || is_other(before, now, "/metadata/labels");
-                    }
-                }
-                "nodes" => {
-                    let parts = ["/spec", "/metadata/labels", "/status/allocatable"];
-                    again |= parts.iter().any(|part| is_other(change.before.as_ref(), change.after.as_ref(), part));
-                }
-                "persistentvolumeclaims" | "persistentvolumes" | "storageclasses.storage.k8s.io" => again = true,
-                _ => {}
+        for change in pods {
+            let (before, now) = (change.before.as_ref(), change.after.as_ref());
+            if now.is_some_and(|pod| waits(pod)) {
+                // Its own word about the pod is nothing new.
+                again |= self.waiting.insert(change.key.clone()) || is_other(before, now, "/spec");
+            } else {
+                self.waiting.remove(&change.key);
+                let frees = |pod: Option<&Arc<Value>>| pod.is_none_or(|pod| is_finished(pod));
+                again |= frees(now) && !frees(before) || is_other(before, now, "/metadata/labels");
             }
+        }
+        for change in nodes {
+            let parts = ["/spec", "/metadata/labels", "/status/allocatable"];
+            again |= parts.iter().any(|part| is_other(change.before.as_ref(), change.after.as_ref(), part));
         }
         again
     }
@@ -141,7 +141,9 @@ fn place(cluster: &Cluster<'_>, seats: &Seats, pod: &Value) -> Result<String, St
         }
         if text(&found, "/status/phase") == "Lost" {
             let volume = text(&found, "/spec/volumeName");
-            return all(&format!("persistentvolumeclaim \"{claim}\" bound to non-existent persistentvolume \"{volume}\""));
+            return all(&format!(
+                "persistentvolumeclaim \"{claim}\" bound to non-existent persistentvolume \"{volume}\""
+            ));
         }
         if text(&found, "/spec/volumeName").is_empty() && !super::volumes::waits_for_consumer(cluster, &found) {
             return all(NONE_YET);
@@ -186,18 +188,6 @@ fn message(nodes: usize, refused: &[Reason], unhelpful: usize) -> String {
     )
 }
 
-fn scheduled(now: DateTime<Utc>, status: bool) -> Value {
-    let text = if status { "True" } else { "False" };
-    json!({"type": "PodScheduled", "status": text, "lastProbeTime": null, "lastTransitionTime": rfc3339(now)})
-}
-
-fn put_condition(pod: &mut Value, condition: Value) {
-    let mut conditions = items(pod, "/status/conditions").to_vec();
-    conditions.retain(|other| text(other, "/type") != "PodScheduled");
-    conditions.push(condition);
-    set(pod, "/status/conditions", Value::Array(conditions));
-}
-
 /// What the `binding` subresource does, and the Event.
 fn bind(cluster: &mut Cluster<'_>, pod: &Value, node: &str) -> bool {
     // A claim that waited for its first consumer learns where that is.
@@ -215,12 +205,10 @@ fn bind(cluster: &mut Cluster<'_>, pod: &Value, node: &str) -> bool {
         // It is bound first; the pod comes back when it is.
         return false;
     }
-    let now = cluster.now();
-    let mut object = pod.clone();
-    set(&mut object, "/spec/nodeName", json!(node));
-    unset(&mut object, "/status/nominatedNodeName");
-    put_condition(&mut object, scheduled(now, true));
-    cluster.state.store.put(&Key::new("pods", namespace(pod), name(pod)), object);
+    let by = By { user: "system:kube-scheduler", manager: "kube-scheduler", dry_run: false };
+    if cluster.state.bind(by, &Key::new("pods", namespace(pod), name(pod)), node).is_err() {
+        return false;
+    }
     let message = format!("Successfully assigned {}/{} to {node}", namespace(pod), name(pod));
     cluster.tell_once(pod, "default-scheduler", "Binding", "Normal", "Scheduled", &message);
     true
@@ -232,13 +220,19 @@ fn refuse(cluster: &mut Cluster<'_>, pod: &Value, message: &str) {
     if before.is_some_and(|before| text(before, "/message") == message && text(before, "/reason") == "Unschedulable") {
         return;
     }
-    let since = before.filter(|before| text(before, "/status") == "False").and_then(|it| crate::value::time(it, "/lastTransitionTime"));
-    let mut condition = scheduled(since.unwrap_or_else(|| cluster.now()), false);
-    set(&mut condition, "/reason", json!("Unschedulable"));
-    set(&mut condition, "/message", json!(message));
-    set(&mut condition, "/observedGeneration", at(pod, "/metadata/generation").clone());
+    let since = before
+        .filter(|before| text(before, "/status") == "False")
+        .and_then(|it| crate::value::time(it, "/lastTransitionTime"));
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastProbeTime": null,
+        "lastTransitionTime": rfc3339(since.unwrap_or_else(|| cluster.now())),
+        "observedGeneration": at(pod, "/metadata/generation"),
+    });
     let mut object = pod.clone();
-    put_condition(&mut object, condition);
+    let mut conditions = items(pod, "/status/conditions").to_vec();
+    conditions.retain(|other| text(other, "/type") != "PodScheduled");
+    conditions.push(condition);
+    set(&mut object, "/status/conditions", Value::Array(conditions));
     if text(&object, "/status/phase").is_empty() {
         set(&mut object, "/status/phase", json!("Pending"));
     }
