@@ -46,7 +46,8 @@ impl Controller for Disruptions {
                 let wanted = |object: Option<&Value>| object.and_then(|object| integer(object, "/spec/replicas"));
                 wanted(seen.before) != wanted(seen.after)
             };
-            if !is_pod && !(SCALED.iter().any(|(_, resource)| seen.is(resource)) && rescaled()) {
+            let concerns = is_pod || (SCALED.iter().any(|(_, resource)| seen.is(resource)) && rescaled());
+            if !concerns {
                 return;
             }
             for budget in cluster.list_in(RESOURCE, &seen.key.namespace) {
@@ -216,7 +217,11 @@ fn fail_safe(cluster: &mut Cluster<'_>, budget: &Value, why: &str) -> Result<Opt
             crate::value::set(&mut status, &format!("/{field}"), json!(0));
         }
     }
-    let conditions = with_condition(budget, "False", "SyncFailed", why, cluster.now());
+    let mut conditions = with_condition(budget, "False", "SyncFailed", why, cluster.now());
+    for condition in conditions.as_array_mut().into_iter().flatten() {
+        // It says of no generation that it was observed.
+        crate::value::unset(condition, "/observedGeneration");
+    }
     crate::value::set(&mut status, "/conditions", conditions);
     pods::write_status(cluster, RESOURCE, budget, status)?;
     Ok(None)

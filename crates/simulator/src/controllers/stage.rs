@@ -18,7 +18,9 @@ pub(super) struct Stage {
     simulator: Simulator,
     controllers: Vec<Box<dyn Controller>>,
     /// How long after it is made a pod is ready.
-    pub(super) ready_after: Duration,
+    ready_after: Duration,
+    kubelet_saw: u64,
+    kubelet_due: Option<DateTime<Utc>>,
 }
 
 const BY: By<'static> = By { user: "test", manager: "test", dry_run: false };
@@ -38,7 +40,7 @@ impl Stage {
             Box::<super::disruption::Disruptions>::default(),
             Box::<super::garbage_collector::GarbageCollector>::default(),
         ];
-        Self { simulator, controllers, ready_after: Duration::from_secs(1) }
+        Self { simulator, controllers, ready_after: Duration::from_secs(1), kubelet_saw: 0, kubelet_due: None }
     }
 
     /// Lets time pass.
@@ -63,8 +65,13 @@ impl Stage {
                 let next = controller.reconcile(&mut Cluster::new(&mut state, controller.name()));
                 due = due.into_iter().chain(next).min();
             }
-            let next = kubelet(&mut Cluster::new(&mut state, "kubelet"), self.ready_after);
-            due = due.into_iter().chain(next).min();
+            // It has nothing to do while no pod changed.
+            let is_due = self.kubelet_due.is_some_and(|due| due <= state.now());
+            if is_due || state.store.head(&"pods".into()) > self.kubelet_saw {
+                self.kubelet_saw = state.store.revision();
+                self.kubelet_due = kubelet(&mut Cluster::new(&mut state, "kubelet"), self.ready_after);
+            }
+            due = due.into_iter().chain(self.kubelet_due).min();
             if state.store.revision() == before {
                 return due;
             }

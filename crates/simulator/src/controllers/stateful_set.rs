@@ -76,6 +76,9 @@ struct Sync<'s> {
     update: Value,
 }
 
+/// When the next pod becomes available, and the pods that were counted.
+type Counted = (Option<DateTime<Utc>>, Vec<Arc<Value>>);
+
 /// Whether to stop here and wait.
 type Stop = Result<bool, Failure>;
 
@@ -281,7 +284,7 @@ impl Sync<'_> {
     }
 
     /// Counts anew, and closes the update when all pods are of its revision and ready.
-    fn write_status(&mut self, cluster: &mut Cluster<'_>) -> Result<(Option<DateTime<Utc>>, Vec<Arc<Value>>), Failure> {
+    fn write_status(&mut self, cluster: &mut Cluster<'_>) -> Result<Counted, Failure> {
         let pods = pods::claimed(cluster, self.set, |pod| ordinal(self.set, pod).is_some())?;
         let count = |of: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| of(pod)).count();
         let of = |revision: &Value| count(&|pod| !is_terminating(pod) && revisions::of_pod(pod) == name(revision));
