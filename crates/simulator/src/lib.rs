@@ -20,9 +20,9 @@ mod schema;
 mod simulator;
 mod state;
 mod store;
-mod traffic;
 #[cfg(test)]
 mod testing;
+mod traffic;
 mod value;
 mod wheel;
 

@@ -112,10 +112,17 @@ impl Machine {
         self.power == Power::On
     }
 
-    /// A new pod's address.
-    pub(crate) fn pod_ip(&mut self) -> String {
-        self.addresses += 1;
-        format!("10.{}.{}.{}", 244 + self.number / 256, self.number % 256, self.addresses % 250 + 2)
+    /// The address that the next pod gets: each its own, and none again soon.
+    pub(crate) fn next_pod_ip(&self) -> String {
+        let ip = |place: u32| format!("10.{}.{}.{}", 244 + self.number / 256, self.number % 256, place % 250 + 2);
+        let places = (self.addresses..self.addresses.saturating_add(250)).map(ip);
+        let taken = |ip: &String| self.pods.values().any(|life| life.ip == *ip);
+        places.into_iter().find(|ip| !taken(ip)).unwrap_or_default()
+    }
+
+    /// It was given away.
+    pub(crate) fn took_pod_ip(&mut self) {
+        self.addresses = self.addresses.wrapping_add(1);
     }
 
     /// After a reboot, everything in its pods starts anew.
@@ -283,19 +290,15 @@ pub(crate) fn conditions(since: DateTime<Utc>, now: DateTime<Utc>) -> Value {
 }
 
 impl crate::state::State {
-    /// How many requests per second a pod answers from now on: what its CPU use follows.
-    pub(crate) fn set_request_rate(&mut self, pod_uid: &str, per_second: f64) {
-        let lives = self.machines.values_mut().filter_map(|machine| machine.pods.get_mut(pod_uid));
-        for life in lives {
-            life.rate = per_second;
-        }
-    }
-
-    /// The CPU that a pod's running containers use, in thousandths; none where its kubelet can't be asked.
+    /// The CPU that a pod's running containers use by themselves and for requests, in thousandths; none where its kubelet can't be asked.
     pub(crate) fn cpu_usage(&self, pod_uid: &str) -> Option<i128> {
         let machines = self.machines.values().filter(|machine| machine.is_reachable());
         let life = machines.filter_map(|machine| machine.pods.get(pod_uid)).next()?;
         let pod = self.store.get(&Key::new("pods", &life.namespace, &life.name))?;
-        life.cpu(pod, &self.images)
+        let idle = life.cpu(pod, &self.images)?;
+        // Far from what an integer can't hold.
+        #[allow(clippy::cast_possible_truncation)]
+        let busy = (self.traffic.cpu(&life.namespace, &life.name) * 1000.0) as i128;
+        Some(idle + busy)
     }
 }

@@ -225,3 +225,6 @@ fn write_slices(cluster: &mut Cluster<'_>, service: &Value, groups: &[(Value, Ve
         drop(cluster.delete(SLICES, &slice, None));
     }
 }
+
+#[cfg(test)]
+mod tests;

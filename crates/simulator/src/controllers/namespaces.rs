@@ -123,3 +123,6 @@ fn end(cluster: &mut Cluster<'_>, ns: &Value) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -397,3 +397,6 @@ fn disrupt(cluster: &mut Cluster<'_>, pod: &Value, reason: &str, message: &str, 
     }
     cluster.update_status("pods", object).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,3 +115,6 @@ fn limits(pod: &Value) -> BTreeMap<String, i128> {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests;

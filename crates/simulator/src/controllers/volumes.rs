@@ -303,3 +303,6 @@ fn unprotect(cluster: &mut Cluster<'_>, claim: &Value) {
         drop(cluster.update(CLAIMS, object));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,10 +127,14 @@ fn sync(cluster: &mut Cluster<'_>, machine: &mut Machine, node: &str, uid: &str,
     let Some(pod) = cluster.get("pods", &life.namespace, &life.name).filter(|pod| crate::value::uid(pod) == uid) else {
         return;
     };
-    let ip = if life.ip.is_empty() { machine.pod_ip() } else { life.ip.clone() };
+    let had_ip = !life.ip.is_empty();
+    let ip = if had_ip { life.ip.clone() } else { machine.next_pod_ip() };
     let mut site =
         pod::Site { cluster, pod: Arc::clone(&pod), node, ip: &ip, images, present: &mut machine.images, now };
     life.sync(&mut site);
+    if !had_ip && !life.ip.is_empty() {
+        machine.took_pod_ip();
+    }
     let status = status::status(&life, &pod, &machine.ip, now);
     let mut written = Arc::clone(&pod);
     if *at(&pod, "/status") != status {

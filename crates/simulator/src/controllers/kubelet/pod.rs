@@ -60,8 +60,6 @@ pub(crate) struct PodLife {
     pub(crate) budget: Budget,
     /// When something will happen.
     pub(crate) due: Option<DateTime<Utc>>,
-    /// Requests per second that it answers.
-    pub(crate) rate: f64,
 }
 
 /// Where a pod lives while it is looked at.
@@ -97,21 +95,15 @@ impl PodLife {
             evicted: None,
             budget: Budget::default(),
             due: Some(now),
-            rate: 0.0,
         }
     }
 
-    /// The CPU that it uses, in thousandths; none while nothing runs in it.
+    /// The CPU that it uses without any request, in thousandths; none while nothing runs in it.
     pub(crate) fn cpu(&self, pod: &Value, images: &Images) -> Option<i128> {
         let running = self.containers.iter().enumerate().filter(|(_, container)| container.is_running());
         let used = running.map(|(place, _)| {
             let life = program(images, self.spec(place, pod)).unwrap_or_default();
-            let idle = life.cpu.as_deref().and_then(crate::quantity::milli).unwrap_or_default();
-            let each = life.cpu_per_request.map(|span| span.as_secs_f64()).unwrap_or_default();
-            // CPU seconds per second, in thousandths; far from what an integer can't hold.
-            #[allow(clippy::cast_possible_truncation)]
-            let busy = (each * self.rate * 1000.0) as i128;
-            idle + busy
+            life.cpu.as_deref().and_then(crate::quantity::milli).unwrap_or_default()
         });
         used.reduce(|sum, used| sum + used)
     }

@@ -40,7 +40,7 @@ async fn a_pod_starts_and_becomes_ready() {
             "Normal Created: Container created",
         ]
     );
-    let refused = "Get \"http://10.244.0.3:8080/ready\": dial tcp 10.244.0.3:8080: connect: connection refused";
+    let refused = "Get \"http://10.244.0.2:8080/ready\": dial tcp 10.244.0.2:8080: connect: connection refused";
     assert_eq!(
         stage.events("web")[4..],
         [
