@@ -68,12 +68,8 @@ impl Failure {
     }
 
     /// 415: a patch of a sort that this resource does not take.
-    pub fn unsupported_media_type(supported: &[&str]) -> Self {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {}",
-            supported.join(", ")
-        );
-        Self::new(415, "UnsupportedMediaType", message, json!({}))
+    pub fn unsupported_media_type() -> Self {
+        Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
     }
 
     /// 409: an object of this name exists.
@@ -136,7 +132,7 @@ impl Failure {
 
     /// 504: a resourceVersion was asked for that is yet to come.
     pub fn too_large_resource_version(asked: u64, current: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {current}");
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
         Self::new(504, "Timeout", message, json!({"causes": causes, "retryAfterSeconds": 1}))
     }

@@ -49,6 +49,12 @@ impl State {
             if !by.dry_run {
                 self.remove(&kind, key);
             }
+            // A pod's last words say that it was given no time.
+            if key.resource.as_str() == "pods" {
+                let mut last = (*old).clone();
+                self.mark(&mut last, &old, 0, Some(0));
+                return Ok(Deleted::Gone(Arc::new(last)));
+            }
             return Ok(Deleted::Gone(old));
         }
         let mut object = (*old).clone();
@@ -62,6 +68,7 @@ impl State {
             return Ok(Deleted::Waits(old));
         }
         if key.resource.as_str() == "namespaces" {
+            crate::value::unset(&mut object, "/metadata/deletionGracePeriodSeconds");
             set(&mut object, "/status/phase", json!("Terminating"));
         }
         if by.dry_run {

@@ -30,7 +30,7 @@ impl Patch {
             Self::Merge(patch) => {
                 if !patch.is_object() {
                     return Err(Failure::bad_request(
-                        "json: cannot unmarshal array into Go value of type map[string]interface {}",
+                        "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
                     ));
                 }
                 merge::merge(object, patch);
@@ -44,7 +44,7 @@ impl Patch {
 fn apply(object: &mut Value, operations: &Value) -> Result<(), Failure> {
     let Some(operations) = operations.as_array() else {
         return Err(Failure::bad_request(
-            "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
         ));
     };
     if operations.len() > MOST {
@@ -74,7 +74,7 @@ fn step(object: &mut Value, operation: &Value) -> Option<()> {
                 None => (wanted.is_null() && parent(object, path).is_some()).then_some(()),
             }
         }
-        "add" => add(object, path, operation.get("value").cloned()?),
+        "add" => add(object, path, operation.get("value").cloned().unwrap_or_default()),
         "remove" => take(object, path).map(drop),
         "replace" => {
             let value = operation.get("value").cloned()?;

@@ -62,15 +62,17 @@ pub(super) struct Listed {
 }
 
 /// A resourceVersion of a query; 0 is any.
+///
+/// # Errors
+/// 500, as the API server has it of a get or a watch, for what is no number.
 pub(super) fn revision(query: &Query) -> Result<Option<u64>, Failure> {
     let text = query.text("resourceVersion");
     if text.is_empty() {
         return Ok(None);
     }
-    let message = format!("Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax");
-    let bad =
-        |_| Failure::invalid("ListOptions", "meta.k8s.io", "", ("FieldValueInvalid", "resourceVersion", &message));
-    text.parse().map(Some).map_err(bad)
+    let why =
+        format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax");
+    text.parse().map(Some).map_err(|_| Failure::new(500, "", why, Value::Null))
 }
 
 impl State {
@@ -103,7 +105,9 @@ impl State {
 
     /// A list, or a page of it.
     pub(super) fn list(&self, chosen: &Chosen, query: &Query) -> Result<Listed, Failure> {
-        let asked = revision(query)?;
+        let unreadable =
+            |failure: Failure| Failure::bad_request(format!("invalid resource version: {}", failure.message()));
+        let asked = revision(query).map_err(unreadable)?;
         let resource = chosen.kind.resource();
         let matching = query.text("resourceVersionMatch");
         options(query, matching, asked)?;
@@ -115,12 +119,13 @@ impl State {
             self.not_before(asked)?;
             if let (Some(exact), "Exact") = (asked, matching) {
                 let old = self.store.at(&resource, exact);
-                let gone = |_| Failure::gone(format!("The resourceVersion for the provided list is too old: {exact}"));
+                let gone = |_| Failure::gone("The resourceVersion for the provided list is too old.");
                 past = Some(old.map_err(gone)?);
                 revision = exact;
             }
         } else {
-            let (began, last) = parse_token(token).ok_or_else(|| Failure::bad_request("continue key is not valid"))?;
+            let (began, last) = parse_token(token)
+                .ok_or_else(|| Failure::bad_request("invalid continue token: continue key is not valid"))?;
             after = Some(last);
             // 0 goes on from whatever there is now.
             if began != 0 {
@@ -173,7 +178,8 @@ fn options(query: &Query, matching: &str, asked: Option<u64>) -> Result<(), Fail
         }
         "Exact" | "NotOlderThan" => Ok(()),
         other => {
-            let message = format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\"");
+            let message =
+                format!("Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\", \"\"");
             let why = ("FieldValueNotSupported", "resourceVersionMatch", message.as_str());
             Err(Failure::invalid("ListOptions", "meta.k8s.io", "", why))
         }

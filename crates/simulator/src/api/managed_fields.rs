@@ -14,6 +14,8 @@ pub(super) struct Writer<'a> {
     pub(super) subresource: &'a str,
     /// The object is a custom resource: its lists are replaced as a whole.
     pub(super) custom: bool,
+    /// Parts of the object that this endpoint does not write.
+    pub(super) ignored: &'a [&'a str],
 }
 
 /// What the API server sets itself and nobody owns.
@@ -53,7 +55,7 @@ pub(super) fn record(old: Option<&Value>, new: &mut Value, writer: Writer<'_>, n
     let (mut written, mut gone) = (Fields::new(), Fields::new());
     let nothing = Value::Object(Map::new());
     let walk = Walk { custom: writer.custom };
-    walk.top(old.unwrap_or(&nothing), new, &mut written, &mut gone);
+    walk.top(old.unwrap_or(&nothing), new, writer.ignored, (&mut written, &mut gone));
     if !written.is_empty() || !gone.is_empty() {
         let mut mine = false;
         for entry in &mut entries {
@@ -104,9 +106,10 @@ struct Walk {
 }
 
 impl Walk {
-    fn top(&self, old: &Value, new: &Value, written: &mut Fields, gone: &mut Fields) {
+    fn top(&self, old: &Value, new: &Value, ignored: &[&str], sets: (&mut Fields, &mut Fields)) {
         let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return };
-        self.maps(old, new, &|name| name == "apiVersion" || name == "kind", false, false, (written, gone));
+        let skipped = |name: &str| name == "apiVersion" || name == "kind" || ignored.contains(&name);
+        self.maps(old, new, &skipped, false, false, sets);
     }
 
     fn maps(
@@ -288,7 +291,7 @@ mod tests {
     use super::*;
 
     fn write(old: Option<&Value>, mut new: Value, manager: &str, subresource: &str, second: u32) -> Value {
-        let writer = Writer { manager, api_version: "apps/v1", subresource, custom: false };
+        let writer = Writer { manager, api_version: "apps/v1", subresource, custom: false, ignored: &[] };
         let now = format!("2026-06-03T09:00:{second:02}Z").parse().unwrap();
         record(old, &mut new, writer, now);
         new

@@ -27,9 +27,7 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 /// Kubernetes' own: lists with a merge key are merged item by item, `$patch` and its kin are directives.
 pub(super) fn strategic(target: &mut Value, patch: &Value) -> Result<(), Failure> {
     let Value::Object(patch) = patch else {
-        return Err(Failure::bad_request(
-            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
-        ));
+        return Err(Failure::bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}"));
     };
     map(target, patch)
 }

@@ -166,16 +166,7 @@ impl Request {
             "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
                 Err(Failure::not_modelled(format!("server-side apply: {}", self.line())))
             }
-            _ => {
-                let all = [
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                    STRATEGIC,
-                    "application/apply-patch+yaml",
-                ];
-                let supported: Vec<&str> = all.into_iter().filter(|it| *it != STRATEGIC || !kind.is_custom()).collect();
-                Err(Failure::unsupported_media_type(&supported))
-            }
+            _ => Err(Failure::unsupported_media_type()),
         }
     }
 
@@ -195,7 +186,7 @@ impl Request {
         if let Some(policy) = propagation.as_deref().filter(|it| !matches!(*it, "Background" | "Foreground" | "Orphan"))
         {
             let message = format!(
-                "Unsupported value: \"{policy}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+                "Unsupported value: \"{policy}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
             );
             let why = ("FieldValueNotSupported", "propagationPolicy", message.as_str());
             return Err(Failure::invalid("DeleteOptions", "meta.k8s.io", "", why));

@@ -26,9 +26,13 @@ impl State {
             .iter()
             .map(|&field| (field.to_owned(), at(object, &format!("/metadata/{field}")).clone()))
             .collect();
+        // Zero is left out, as by the API server.
+        let spec = match integer(object, "/spec/replicas").unwrap_or(0) {
+            0 => json!({}),
+            replicas => json!({"replicas": replicas}),
+        };
         Ok(Arc::new(json!({
-            "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-            "spec": {"replicas": integer(object, "/spec/replicas").unwrap_or(0)},
+            "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec,
             "status": {
                 "replicas": integer(object, "/status/replicas").unwrap_or(0),
                 "selector": selector(at(object, "/spec/selector")),
@@ -59,7 +63,8 @@ impl State {
             Ok(())
         })?;
         let mut scaled = (*self.scale_of(key)?).clone();
-        set(&mut scaled, "/spec/replicas", json!(replicas));
+        let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
+        set(&mut scaled, "/spec", spec);
         set(&mut scaled, "/metadata/resourceVersion", at(&written, "/metadata/resourceVersion").clone());
         Ok(Arc::new(scaled))
     }
@@ -110,11 +115,7 @@ impl State {
 
 /// The condition PodScheduled of a pod that has its node.
 fn scheduled(pod: &mut Value, now: Value) {
-    let mut condition =
-        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
-    if let Some(generation) = integer(pod, "/metadata/generation") {
-        set(&mut condition, "/observedGeneration", json!(generation));
-    }
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
     let mut conditions: Vec<Value> =
         items(pod, "/status/conditions").iter().filter(|it| text(it, "/type") != "PodScheduled").cloned().collect();
     conditions.push(condition);

@@ -115,7 +115,7 @@ impl Query {
             "" => Ok(false),
             "All" => Ok(true),
             other => {
-                let message = format!("Unsupported value: \"{other}\": supported values: \"All\"");
+                let message = format!("Unsupported value: [\"{other}\"]: supported values: \"All\"");
                 Err(Failure::invalid(of, "meta.k8s.io", "", ("FieldValueNotSupported", "dryRun", &message)))
             }
         }

@@ -72,13 +72,11 @@ impl State {
         };
         // From no version, or from any: what there is comes first.
         let shows_all = initial.unwrap_or(matches!(asked, None | Some(0)));
-        if let Err(failure) = self.not_before(asked) {
-            watch.fail(&failure);
-        } else if shows_all {
+        if shows_all {
             for (_, object) in self.chosen(&watch.chosen) {
                 watch.send("ADDED", &object);
             }
-            if initial == Some(true) && watch.bookmarks {
+            if watch.bookmarks {
                 watch.bookmark(Some(INITIAL_END));
             }
         } else if let Some(asked) = asked.filter(|asked| *asked > 0) {
@@ -151,7 +149,8 @@ impl Watch {
         for change in changes {
             self.change(change);
         }
-        self.seen = state.store.revision();
+        // One that began in the future hears nothing until then.
+        self.seen = self.seen.max(state.store.revision());
     }
 
     /// What enters the selection is new to the client, what leaves it is gone.
@@ -180,7 +179,7 @@ impl Watch {
     fn bookmark(&mut self, annotation: Option<&str>) {
         let mut object = json!({
             "kind": self.chosen.kind.kind, "apiVersion": self.chosen.kind.api_version(),
-            "metadata": {"resourceVersion": self.seen.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": self.seen.to_string()},
         });
         if let Some(name) = annotation {
             set(&mut object, "/metadata/annotations", json!({name: "true"}));

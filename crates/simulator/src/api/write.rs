@@ -92,7 +92,7 @@ impl State {
         let name = text(&object, "/metadata/name");
         if name != key.name {
             let message = if name.is_empty() {
-                "name must be provided".to_owned()
+                format!("the name of the object ({} based on URL) was undeterminable: name must be provided", key.name)
             } else {
                 format!("the name of the object ({name}) does not match the name on the URL ({})", key.name)
             };
@@ -184,7 +184,14 @@ impl State {
         );
         let api_version = kind.api_version();
         let (manager, custom) = (by.manager, kind.is_custom());
-        let writer = Writer { manager, api_version: &api_version, subresource, custom };
+        // What the other endpoint writes, and what the server fills in itself, is nobody's here.
+        let ignored: &[&str] = match (subresource, kind.resource().as_str()) {
+            ("status", _) => &["spec"],
+            (_, "namespaces") => &["spec", "status"],
+            _ if rules::serves(kind, "status") => &["status"],
+            _ => &[],
+        };
+        let writer = Writer { manager, api_version: &api_version, subresource, custom, ignored };
         managed_fields::record(old, object, writer, self.now());
     }
 
@@ -220,6 +227,10 @@ fn is_still(kind: &Kind, key: &Key, old: &Value, new: &Value) -> Result<(), Fail
         let (plural, group) = crate::failure::split(&key.resource);
         return Err(Failure::invalid(plural, group, &key.name, why));
     }
+    if version.parse::<u64>().is_err() {
+        let message = format!("strconv.ParseUint: parsing \"{version}\": invalid syntax");
+        return Err(Failure::new(500, "", message, Value::Null));
+    }
     if version != text(old, "/metadata/resourceVersion") {
         return Err(Failure::modified(key));
     }
@@ -250,15 +261,28 @@ fn matches_type(kind: &Kind, object: &Value) -> Result<(), Failure> {
         return Err(Failure::bad_request(message));
     }
     let (version, wanted) = (text(object, "/apiVersion"), kind.api_version());
-    if !version.is_empty() && version != wanted {
-        let message =
-            format!("the API version in the data ({version}) does not match the expected API version ({wanted})");
-        return Err(Failure::bad_request(message));
+    let found = match text(object, "/kind") {
+        "" => kind.kind.as_str(),
+        found => found,
+    };
+    let short = |version: &str| version.rsplit('/').next().unwrap_or_default().to_owned();
+    let handled =
+        |version: &str| format!("{found} in version \"{}\" cannot be handled as a {}", short(version), kind.kind);
+    if !version.is_empty() && version != wanted && found == kind.kind {
+        return Err(Failure::bad_request(format!(
+            "{}: no kind \"{found}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\"",
+            handled(version)
+        )));
     }
-    let found = text(object, "/kind");
-    if !found.is_empty() && found != kind.kind {
-        let message = format!("{found} in version \"{}\" cannot be handled as a {}", kind.version, kind.kind);
-        return Err(Failure::bad_request(message));
+    if found != kind.kind {
+        let version = if version.is_empty() { &wanted } else { version };
+        let group = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or_default() };
+        return Err(Failure::bad_request(format!(
+            "{}: converting ({}.{found}) to ({group}.{}): unknown conversion",
+            handled(version),
+            short(version),
+            kind.kind
+        )));
     }
     Ok(())
 }
