@@ -67,6 +67,17 @@ impl Stage {
         self.simulator.wake();
     }
 
+    /// Changes an object's status as a client does that writes it whole.
+    pub(crate) fn edit_status(&self, resource: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let key = Key::new(resource, "default", name);
+        let mut state = self.simulator.state();
+        let mut object = (**state.store.get(&key).unwrap()).clone();
+        change(&mut object);
+        state.replace(PERSON, &key, crate::api::Part::Status, object).unwrap();
+        drop(state);
+        self.simulator.wake();
+    }
+
     pub(crate) fn delete(&self, resource: &str, name: &str) {
         let key = Key::new(resource, "default", name);
         self.simulator.state().delete(PERSON, &key, &Deletion::default()).unwrap();

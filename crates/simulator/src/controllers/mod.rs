@@ -26,6 +26,8 @@ mod selector;
 #[cfg(test)]
 mod stage;
 mod stateful_set;
+#[cfg(test)]
+mod stories;
 mod volumes;
 
 pub(crate) use kubelet::{Asked, PodLife, program, running_since};
