@@ -1,10 +1,13 @@
 //! What the API server does with an object before it is stored: defaults, pruning, validation, admission.
 
+mod admission;
+mod builtin;
 mod custom;
 mod generation;
 mod metadata;
 mod names;
 mod problem;
+mod quantity;
 #[cfg(test)]
 mod replay;
 mod tidy;
@@ -35,11 +38,38 @@ pub(crate) fn admit(
 ) -> Result<(), Failure> {
     if let Some(schema) = state.schemas.get(&kind.resource()) {
         tidy::metadata(object);
+        if old.is_none() {
+            admission::mutate(state, kind, object)?;
+        }
         custom::admit(&schema, kind, part, object, old)?;
+        if old.is_none() {
+            admission::validate(state, kind, object)?;
+        }
     } else if kind.group == API_EXTENSIONS {
+        tidy::metadata(object);
         custom::admit_definition(kind, object, old)?;
+    } else if part == Part::Main {
+        admit_built_in(state, kind, object, old)?;
     }
     generation::set_generation(kind, part, object, old);
+    Ok(())
+}
+
+fn admit_built_in(state: &mut State, kind: &Kind, object: &mut Value, old: Option<&Value>) -> Result<(), Failure> {
+    tidy::tidy(kind, object);
+    builtin::default(kind, object)?;
+    if old.is_none() {
+        admission::mutate(state, kind, object)?;
+    }
+    builtin::prepare(kind, object, old);
+    builtin::validate(kind, object, old)?;
+    if old.is_none() {
+        if kind.kind == "Service" && kind.group.is_empty() {
+            let problems = builtin::allocate(state, object);
+            problem::refuse(kind, crate::value::name(object), &problems)?;
+        }
+        admission::validate(state, kind, object)?;
+    }
     Ok(())
 }
 

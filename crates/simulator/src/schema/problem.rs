@@ -43,6 +43,11 @@ impl Problem {
         Self::new("FieldValueInvalid", field, "Invalid value", None, detail)
     }
 
+    /// An invalid value that is given as it is to be shown.
+    pub(crate) fn invalid_raw(field: impl Into<String>, shown: &str, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, &format!("Invalid value: {shown}"), None, detail)
+    }
+
     pub(crate) fn type_invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
         Self::new("FieldValueTypeInvalid", field, "Invalid value", Some(value), detail)
     }
@@ -52,6 +57,12 @@ impl Problem {
         let detail =
             if supported.is_empty() { String::new() } else { format!("supported values: {}", supported.join(", ")) };
         Self::new("FieldValueNotSupported", field, "Unsupported value", Some(value), &detail)
+    }
+
+    /// An unsupported value that is given as it is to be shown.
+    pub(crate) fn not_supported_raw(field: impl Into<String>, shown: &str, supported: &[&str]) -> Self {
+        let problem = Self::not_supported(field, &Value::Null, supported);
+        Self { body: problem.body.replacen("null", shown, 1), ..problem }
     }
 
     pub(crate) fn forbidden(field: impl Into<String>, detail: &str) -> Self {
