@@ -29,6 +29,12 @@ impl Stage {
     pub(super) fn new() -> Self {
         let start = "2026-06-03T09:00:00Z".parse().unwrap();
         let simulator = Simulator::new(Options { start, seed: 1, images: Images::new() });
+        for (resource, namespace, object) in [
+            ("namespaces", "", json!({"metadata": {"name": "shop"}})),
+            ("serviceaccounts", "shop", json!({"metadata": {"name": "default"}})),
+        ] {
+            simulator.state().create(BY, &resource.into(), namespace, object).unwrap();
+        }
         let controllers: Vec<Box<dyn Controller>> = vec![
             Box::<super::cron_job::CronJobs>::default(),
             Box::<super::job::Jobs>::default(),
@@ -188,8 +194,8 @@ fn kubelet(cluster: &mut Cluster<'_>, ready_after: Duration) -> Option<DateTime<
                  matchFields/0/values/0",
             );
             let node = if pinned.is_empty() { "node-1" } else { pinned };
-            set(&mut changed, "/spec/nodeName", json!(node));
-            changed = (*cluster.state.replace(BY, &key, Part::Main, changed).unwrap()).clone();
+            cluster.state.bind(BY, &key, node).unwrap();
+            changed = (**cluster.state.store.get(&key).unwrap()).clone();
         }
         set(&mut changed, "/status", status);
         cluster.state.replace(BY, &key, Part::Status, changed).unwrap();
