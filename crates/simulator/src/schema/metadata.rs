@@ -29,12 +29,12 @@ pub(crate) fn validate(kind: &Kind, object: &Value) -> Problems {
             problems.extend(judge(name).iter().map(|wrong| Problem::invalid("metadata.name", &json!(name), wrong)));
         }
     }
-    common(object, &mut problems);
+    common(object, !kind.is_custom(), &mut problems);
     problems
 }
 
 /// The metadata of an object that is replaced.
-pub(crate) fn validate_update(object: &Value, old: &Value) -> Problems {
+pub(crate) fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Problems {
     let mut problems = Problems::new();
     if !at(old, "/metadata/deletionTimestamp").is_null() {
         let before = items(old, "/metadata/finalizers");
@@ -52,12 +52,12 @@ pub(crate) fn validate_update(object: &Value, old: &Value) -> Problems {
         }
     }
     if at(object, "/metadata") != at(old, "/metadata") {
-        common(object, &mut problems);
+        common(object, !kind.is_custom(), &mut problems);
     }
     problems
 }
 
-fn common(object: &Value, problems: &mut Problems) {
+fn common(object: &Value, built_in: bool, problems: &mut Problems) {
     labels(at(object, "/metadata/labels"), "metadata.labels", problems);
     for key in keys(at(object, "/metadata/annotations")) {
         for wrong in names::qualified(&key.to_lowercase()) {
@@ -70,6 +70,9 @@ fn common(object: &Value, problems: &mut Problems) {
             problems.push(Problem::invalid("metadata.finalizers", &json!(finalizer), &wrong));
         }
     }
+    if built_in {
+        standard_finalizers(object, problems);
+    }
 }
 
 /// Keys and values of labels.
@@ -78,6 +81,17 @@ pub(crate) fn labels(labels: &Value, field: &str, problems: &mut Problems) {
         problems.extend(names::qualified(key).iter().map(|wrong| Problem::invalid(field, &json!(key), wrong)));
         let wrongs = names::label_value(value.as_str().unwrap_or_default());
         problems.extend(wrongs.iter().map(|wrong| Problem::invalid(field, value, wrong)));
+    }
+}
+
+/// Finalizers of built-in kinds have a domain, or are known.
+fn standard_finalizers(object: &Value, problems: &mut Problems) {
+    const KNOWN: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    for (index, finalizer) in items(object, "/metadata/finalizers").iter().filter_map(Value::as_str).enumerate() {
+        if !finalizer.contains('/') && !KNOWN.contains(&finalizer) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            problems.push(Problem::invalid(format!("metadata.finalizers[{index}]"), &json!(finalizer), why));
+        }
     }
 }
 
@@ -102,11 +116,21 @@ fn owners(object: &Value, problems: &mut Problems) {
                 Some(first) => {
                     let why = "Only one reference can have Controller set to true. Found \"true\" in references for";
                     let why = format!("{why} {first} and {this}");
-                    problems.push(Problem::invalid("metadata.ownerReferences", &json!(owners), &why));
+                    problems.push(Problem::invalid_raw("metadata.ownerReferences", &in_order(owners), &why));
                 }
             }
         }
     }
+}
+
+/// References as Go prints them: fields in the order of their type.
+fn in_order(owners: &[Value]) -> String {
+    const FIELDS: [&str; 6] = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let one = |owner: &Value| {
+        let fields = FIELDS.iter().filter_map(|field| owner.get(field).map(|value| format!("{field:?}:{value}")));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    };
+    format!("[{}]", owners.iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 fn keys(map: &Value) -> impl Iterator<Item = &String> {

@@ -57,7 +57,7 @@ pub(crate) fn prepare(kind: &Kind, object: &mut Value, old: Option<&Value>) {
 pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
     let mut problems = match old {
         None => metadata::validate(kind, object),
-        Some(old) => metadata::validate_update(object, old),
+        Some(old) => metadata::validate_update(kind, object, old),
     };
     let same = old.is_some_and(|old| at(old, "/spec") == at(object, "/spec") && !at(object, "/spec").is_null());
     if !same {

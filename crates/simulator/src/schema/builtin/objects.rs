@@ -168,7 +168,13 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>, problem
         "ConfigMap" | "Secret" => data(kind, object, old, problems),
         "PodDisruptionBudget" => disruption_budget(object, problems),
         "ResourceQuota" => quota(object, problems),
-        "Node" => taints(object, problems),
+        "Node" => {
+            taints(object, problems);
+            // The API server checks them twice when a node changes.
+            if old.is_some() {
+                taints(object, problems);
+            }
+        }
         "Event" => event(object, problems),
         "Lease" => {
             let seconds = at(object, "/spec/leaseDurationSeconds");

@@ -30,7 +30,7 @@ pub(crate) fn admit(kind: &Kind, object: &mut Value, old: Option<&Value>) -> Res
     }
     let mut problems = match old {
         None => metadata::validate(kind, object),
-        Some(old) => metadata::validate_update(object, old),
+        Some(old) => metadata::validate_update(kind, object, old),
     };
     check(object, &mut problems);
     if let Some(old) = old {

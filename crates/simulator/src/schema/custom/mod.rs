@@ -69,7 +69,7 @@ pub(crate) fn admit(
     }
     let mut problems = match old {
         None => metadata::validate(kind, object),
-        Some(old) => metadata::validate_update(object, old),
+        Some(old) => metadata::validate_update(kind, object, old),
     };
     match part {
         Part::Main => check(schema, object, old, "", &mut problems),
