@@ -21,6 +21,9 @@ fn simulator() -> Simulator {
     let simulator = Simulator::new(Options { start, seed: 1, images: Default::default() });
     let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     simulator.apply("admin", shop).unwrap();
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}});
+    simulator.apply("admin", account).unwrap();
     simulator
 }
 

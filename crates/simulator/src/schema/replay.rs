@@ -98,21 +98,20 @@ fn comparable(mut answer: Value, fresh: bool) -> Value {
             }
         }
     }
+    let masks = [
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
+        (r"kube-api-access-[a-z0-9]{5}", "kube-api-access"),
+        (r"^10\.96\.[0-9]+\.[0-9]+$", "10.96"),
+        (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", "TIME"),
+        // The API server prints one of its own Go types here.
+        (r"Invalid value: \{.{300,}\}: field is immutable", "field is immutable"),
+        (r"-x[a-z0-9]{5}", "-x"),
+    ];
+    let masks = masks.map(|(what, instead)| (Regex::new(what).unwrap(), instead));
     each_text(&mut answer, &|text| {
-        // The API server appends a diff of its own Go types here.
-        let mut text = text.split("\n@@").next().unwrap_or_default().to_owned();
-        for (what, instead) in [
-            (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
-            (r"kube-api-access-[a-z0-9]{5}", "kube-api-access"),
-            (r"^10\.96\.[0-9]+\.[0-9]+$", "10.96"),
-            (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", "TIME"),
-            // And prints one here.
-            (r"Invalid value: \{.{300,}\}: field is immutable", "field is immutable"),
-            (r"-x[a-z0-9]{5}", "-x"),
-        ] {
-            text = Regex::new(what).unwrap().replace_all(&text, instead).into_owned();
-        }
-        text
+        // And appends a diff of them here.
+        let text = text.split("\n@@").next().unwrap_or_default().to_owned();
+        masks.iter().fold(text, |text, (what, instead)| what.replace_all(&text, *instead).into_owned())
     });
     answer
 }

@@ -19,10 +19,17 @@ fn daemon_set() -> Value {
     })
 }
 
+/// A node that has become ready: a new one is tainted until it is.
+fn add(stage: &Stage, node: Value) {
+    let taints = at(&node, "/spec/taints").clone();
+    let name = crate::value::name(&stage.create("nodes", node)).to_owned();
+    stage.edit("nodes", &name, |node| set(node, "/spec/taints", taints));
+}
+
 async fn stage() -> Stage {
     let mut stage = Stage::new();
     for name in ["node-1", "node-2", "node-3"] {
-        stage.create("nodes", node(name, None));
+        add(&stage, node(name, None));
     }
     stage.create("daemonsets.apps", daemon_set());
     stage.pass(5).await;
