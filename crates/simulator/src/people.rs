@@ -10,7 +10,7 @@ use crate::log::{Entry, Log};
 use crate::simulator::Simulator;
 use crate::state::State;
 use crate::store::Key;
-use crate::value::{name, namespace, set, text};
+use crate::value::{name, namespace, text};
 
 impl Simulator {
     /// Creates an object, or merges it into the one that is there, as `kubectl apply` does.
@@ -142,13 +142,15 @@ fn write(
 }
 
 impl State {
-    /// The namespaces that every cluster has.
+    /// The namespaces that every cluster has, each with its service account.
     pub(crate) fn begin(&mut self) {
         let by = By { user: "system:apiserver", manager: "kube-apiserver", dry_run: false };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            let mut namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace"});
-            set(&mut namespace, "/metadata/name", Value::String(name.to_owned()));
-            if let Err(failure) = self.create(by, &"namespaces".into(), "", namespace) {
+            let namespace = serde_json::json!({"metadata": {"name": name}});
+            let account = serde_json::json!({"metadata": {"name": "default"}});
+            let made = self.create(by, &"namespaces".into(), "", namespace);
+            let made = made.and_then(|_| self.create(by, &"serviceaccounts".into(), name, account));
+            if let Err(failure) = made {
                 tracing::error!(%failure, name, "a namespace that every cluster has could not be made");
             }
         }

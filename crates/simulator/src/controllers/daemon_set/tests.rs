@@ -53,8 +53,8 @@ async fn each_node_has_one() {
     let pod = stage.list("pods").remove(0);
     assert_eq!(text(&pod, "/metadata/labels/pod-template-generation"), "1");
     assert_eq!(items(&pod, "/spec/tolerations").len(), 6);
-    stage.create("nodes", node("node-4", Some(("node.kubernetes.io/unschedulable", "NoSchedule"))));
-    stage.create("nodes", node("node-5", Some(("only", "NoSchedule"))));
+    add(&stage, node("node-4", Some(("node.kubernetes.io/unschedulable", "NoSchedule"))));
+    add(&stage, node("node-5", Some(("only", "NoSchedule"))));
     stage.pass(5).await;
     assert_eq!(stage.names("pods").len(), 4);
 }

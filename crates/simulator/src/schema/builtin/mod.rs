@@ -14,7 +14,7 @@ mod workload;
 mod workload_checks;
 
 pub(crate) use pod::qos_class;
-pub(crate) use service::{addresses, allocate};
+pub(crate) use service::allocate;
 
 use serde_json::Value;
 

@@ -153,7 +153,7 @@ pub(super) fn protocol(port: &Value, field: String, problems: &mut Problems) {
 }
 
 /// The addresses of Services that there are.
-pub(crate) fn addresses(state: &State) -> BTreeSet<String> {
+fn addresses(state: &State) -> BTreeSet<String> {
     let services = state.store.of(&"services".into());
     let addresses = services.map(|(_, service)| text(service, "/spec/clusterIP").to_owned());
     addresses.filter(|address| !address.is_empty() && address != "None").collect()
