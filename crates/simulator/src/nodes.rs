@@ -148,11 +148,16 @@ impl Simulator {
         let node = node(name, options, &machine, now);
         let user = format!("system:node:{name}");
         let by = By { user: &user, manager: "kubelet", dry_run: false };
-        let status = node.get("status").cloned().unwrap_or_default();
+        let [spec, status] = ["spec", "status"].map(|part| node.get(part).cloned().unwrap_or_default());
         let written = state.create(by, &"nodes".into(), "", node)?;
         let mut node = (*written).clone();
         set(&mut node, "/status", status);
-        state.replace(by, &Key::new("nodes", "", name), crate::api::Part::Status, node)?;
+        let key = Key::new("nodes", "", name);
+        let written = state.replace(by, &key, crate::api::Part::Status, node)?;
+        // A new node is tainted until it is ready, which this one is.
+        let mut node = (*written).clone();
+        set(&mut node, "/spec", spec);
+        state.replace(by, &key, crate::api::Part::Main, node)?;
         state.machines.insert(name.to_owned(), machine);
         drop(state);
         self.nudge();
