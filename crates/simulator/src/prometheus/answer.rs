@@ -41,7 +41,7 @@ impl Simulator {
             ("POST", "/api/v2/silences") => match serde_json::from_slice::<Value>(body) {
                 Ok(silence) => match monitoring.alertmanager.silences.post(&silence, now) {
                     Ok(id) => (200, json!({"silenceID": id})),
-                    Err((code, reason)) => (code, Value::from(reason)),
+                    Err(refused) => refused,
                 },
                 Err(error) => (400, json!({"code": 400, "message": format!("parsing silence body failed: {error}")})),
             },

@@ -17,6 +17,9 @@ use super::storage::{Millis, Storage};
 struct File {
     rule_files: Vec<String>,
     evaluation_interval: String,
+    /// promtool's groups have no order but this; ours that of the file, which the files' test compares.
+    #[serde(default)]
+    group_eval_order: Vec<String>,
     tests: Vec<Test>,
 }
 
@@ -125,7 +128,11 @@ fn run(path: &Path) -> Vec<String> {
     for test in &file.tests {
         let mut rules = Rules::default();
         for name in &file.rule_files {
-            rules.add(name, &std::fs::read_to_string(path.with_file_name(name)).unwrap()).unwrap();
+            let text = std::fs::read_to_string(path.with_file_name(name)).unwrap();
+            let places: Vec<usize> =
+                file.group_eval_order.iter().map(|group| text.find(&format!("- name: {group}\n")).unwrap()).collect();
+            assert!(places.is_sorted(), "{name}: another order than group_eval_order");
+            rules.add(name, &text).unwrap();
         }
         let mut storage = Storage::new(Duration::from_secs(10 * 86_400));
         let interval = span(&test.interval);
@@ -222,4 +229,51 @@ fn the_shipped_rules_pass_promtools_tests() {
 fn evenkeels_own_alerts_pass_promtools_tests() {
     let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../alerts/evenkeel.test.yaml");
     assert_eq!(run(&alerts), Vec::<String>::new());
+}
+/// Every rule is tested at least once where it fires and once where it does not.
+#[test]
+fn every_shipped_alert_has_a_test_where_it_fires_and_one_where_it_does_not() {
+    let mut rules = Rules::default();
+    for (name, text) in super::SHIPPED_RULES {
+        rules.add(name, text).unwrap();
+    }
+    let text = std::fs::read_to_string(rules_directory().join("kubernetes_test.yaml")).unwrap();
+    let file: File = serde_saphyr::from_str(&text).unwrap();
+    let tests: Vec<&AlertTest> = file.tests.iter().flat_map(|test| &test.alert_rule_test).collect();
+    for name in rules.alert_names().filter(|name| *name != "Watchdog") {
+        let of = |fires: bool| tests.iter().any(|it| it.alertname == name && it.exp_alerts.is_empty() != fires);
+        assert!(of(true) && of(false), "{name}");
+    }
+}
+
+/// The README's table and the rules cover all alerts of kube-prometheus-stack, none twice.
+#[test]
+fn each_alert_of_kube_prometheus_stack_is_shipped_or_the_readme_says_why_not() {
+    let mut rules = Rules::default();
+    for (name, text) in super::SHIPPED_RULES {
+        rules.add(name, text).unwrap();
+    }
+    let shipped: BTreeSet<&str> = rules.alert_names().collect();
+    let readme = std::fs::read_to_string(rules_directory().join("README.md")).unwrap();
+    let missing: BTreeMap<&str, usize> = readme
+        .lines()
+        .filter_map(|line| match line.split('|').map(str::trim).collect::<Vec<_>>()[..] {
+            ["", alert, count, why, ""] if !why.is_empty() => Some((alert, count.parse().ok()?)),
+            _ => None,
+        })
+        .collect();
+    let table =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../observer/data/alerts.tsv")).unwrap();
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for alert in table.lines().skip(1).filter_map(|line| line.split('\t').next()) {
+        *all.entry(alert).or_default() += 1;
+    }
+    for (alert, count) in &all {
+        assert_eq!(missing.get(alert).or(shipped.contains(alert).then_some(count)), Some(count), "{alert}");
+        assert!(!(missing.contains_key(alert) && shipped.contains(alert)), "{alert} is in both");
+    }
+    assert!(missing.keys().all(|alert| all.contains_key(alert)), "a row of the README is of no alert");
+    let left: usize = missing.values().sum();
+    let said = format!("{} are here, and these {left} are not", all.values().sum::<usize>() - left);
+    assert!(readme.contains(&said), "{said}");
 }

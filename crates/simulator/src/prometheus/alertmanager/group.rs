@@ -84,8 +84,8 @@ impl Groups {
 }
 
 impl Group {
-    /// What is to be told of the alerts that may be heard; none when all of it is known.
-    pub(super) fn flush(&mut self, heard: Vec<Alert>, now: Millis) -> Option<Vec<Alert>> {
+    /// What is to be told of the alerts that may be heard, and why; none when all of it is known.
+    pub(super) fn flush(&mut self, heard: Vec<Alert>, now: Millis) -> Option<(Vec<Alert>, &'static str)> {
         self.has_flushed = true;
         let of = |is_resolved: bool| -> BTreeSet<Labels> {
             let those = heard.iter().filter(|alert| alert.is_resolved(now) == is_resolved);
@@ -94,19 +94,21 @@ impl Group {
         let (firing, resolved) = (of(false), of(true));
         // Told or not, they need not be told again.
         self.alerts.retain(|_, alert| !alert.is_resolved(now));
-        if heard.is_empty() {
-            return None;
-        }
-        let is_news = match &self.log {
-            None => !firing.is_empty(),
-            Some(told) if !firing.is_subset(&told.firing) => true,
-            Some(told) if firing.is_empty() => !told.firing.is_empty(),
-            Some(told) => !resolved.is_subset(&told.resolved) || told.at < now - self.repeat,
+        let reason = match &self.log {
+            None if firing.is_empty() => return None,
+            None => "first notification",
+            Some(told) if !firing.is_subset(&told.firing) => "new alerts added",
+            Some(told) if firing.is_empty() => {
+                if heard.is_empty() || told.firing.is_empty() {
+                    return None;
+                }
+                "all alerts resolved"
+            }
+            Some(told) if !resolved.is_subset(&told.resolved) => "some alerts resolved",
+            Some(told) if told.at < now - self.repeat => "repeat interval elapsed",
+            Some(_) => return None,
         };
-        if !is_news {
-            return None;
-        }
         self.log = Some(Told { at: now, firing, resolved });
-        Some(heard)
+        Some((heard, reason))
     }
 }

@@ -217,9 +217,9 @@ impl Alertmanager {
                 self.inhibited_by(&alert.labels, now).is_empty() && self.silences.of(&alert.labels, now).is_empty()
             };
             let alerts: Vec<Alert> = group.alerts.values().filter(is_heard).cloned().collect();
-            if let Some(alerts) = group.flush(alerts, now) {
+            if let Some((alerts, reason)) = group.flush(alerts, now) {
                 let url = &self.external_url;
-                told.push(notification::of(&group.receiver, url, &key, &group.labels, &alerts, now));
+                told.push(notification::of(&group.receiver, url, &key, &group.labels, &alerts, reason, now));
             }
             self.groups.put_back(key, group, now);
         }

@@ -25,6 +25,7 @@ pub(super) fn of(
     key: &str,
     group: &Labels,
     alerts: &[Alert],
+    reason: &str,
     now: Millis,
 ) -> Notification {
     let mut sorted: Vec<&Alert> = alerts.iter().collect();
@@ -35,9 +36,11 @@ pub(super) fn of(
         "receiver": receiver,
         "status": if is_firing { "firing" } else { "resolved" },
         "alerts": listed,
+        "notification_reason": reason,
         "groupLabels": group.json(),
         "commonLabels": common(sorted.iter().map(|alert| &alert.labels)).json(),
         "commonAnnotations": common(sorted.iter().map(|alert| &alert.annotations)).json(),
+        "routeLabels": {},
         "externalURL": external_url,
         "version": "4",
         "groupKey": key,

@@ -52,26 +52,25 @@ impl Silences {
     }
 
     /// `POST /api/v2/silences`: makes or changes one and gives its id.
-    pub(crate) fn post(&mut self, body: &Value, now: Millis) -> Result<String, (u16, String)> {
+    pub(crate) fn post(&mut self, body: &Value, now: Millis) -> Result<String, (u16, Value)> {
+        let bad = |reason: String| (400, Value::from(reason));
         let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let at = |name: &str| {
             let parsed: Result<DateTime<Utc>, _> = text(name).parse();
-            parsed
-                .map(|at| at.timestamp_millis())
-                .map_err(|_| (400, format!("{name} in body must be of type date-time")))
+            parsed.map(|at| at.timestamp_millis()).map_err(|_| bad(format!("{name} in body must be of type date-time")))
         };
         let listed = body.get("matchers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let matchers: Result<Vec<Matcher>, String> = listed.iter().map(Matcher::from_json).collect();
-        let matchers = matchers.map_err(|reason| (400, format!("invalid silence: {reason}")))?;
+        let matchers = matchers.map_err(|reason| bad(format!("invalid silence: {reason}")))?;
         if matchers.is_empty() {
-            return Err((400, "invalid silence: at least one matcher required".to_owned()));
+            return Err((422, json!({"code": 612, "message": "matchers in body should have at least 1 items"})));
         }
         let (starts_at, ends_at) = (at("startsAt")?, at("endsAt")?);
         if ends_at < starts_at {
-            return Err((400, "Failed to create silence: start time must be before end time".to_owned()));
+            return Err(bad("Failed to create silence: start time must be before end time".to_owned()));
         }
         if ends_at < now {
-            return Err((400, "Failed to create silence: end time can't be in the past".to_owned()));
+            return Err(bad("Failed to create silence: end time can't be in the past".to_owned()));
         }
         let asked = text("id");
         let id = if asked.is_empty() {
@@ -80,7 +79,7 @@ impl Silences {
         } else if self.silences.contains_key(&asked) {
             asked
         } else {
-            return Err((404, format!("silence {asked} not found")));
+            return Err((404, Value::from(format!("silence {asked} not found"))));
         };
         let silence = Silence {
             matchers,

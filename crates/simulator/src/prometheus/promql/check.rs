@@ -19,10 +19,10 @@ pub(super) fn supported(expression: &Expr) -> Result<(), Stop> {
                 return not_simulated(format!("the function {name}"));
             }
         }
-        Expr::Aggregate(aggregate) => {
-            if [T_COUNT_VALUES, T_LIMITK, T_LIMIT_RATIO, T_STDDEV, T_STDVAR].contains(&aggregate.op.id()) {
-                return not_simulated(format!("the aggregation {}", aggregate.op));
-            }
+        Expr::Aggregate(aggregate)
+            if [T_COUNT_VALUES, T_LIMITK, T_LIMIT_RATIO, T_STDDEV, T_STDVAR].contains(&aggregate.op.id()) =>
+        {
+            return not_simulated(format!("the aggregation {}", aggregate.op));
         }
         Expr::Binary(binary) => {
             let fill = binary.modifier.as_ref().map(|modifier| &modifier.fill_values);

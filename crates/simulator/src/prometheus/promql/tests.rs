@@ -6,7 +6,8 @@ use crate::prometheus::labels::NAME;
 /// A minute between samples, ten of them; the last at 540 s.
 fn storage() -> Storage {
     let mut storage = Storage::new(Duration::from_secs(7200));
-    let all: [(&[(&str, &str)], &[f64]); 3] = [
+    type Written<'a> = (&'a [(&'a str, &'a str)], &'a [f64]);
+    let all: [Written<'_>; 3] = [
         (
             &[(NAME, "requests_total"), ("pod", "a"), ("code", "200")],
             &[0., 60., 120., 180., 240., 300., 360., 420., 480., 540.],

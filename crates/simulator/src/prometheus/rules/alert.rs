@@ -36,6 +36,13 @@ pub(crate) struct Active {
 }
 
 impl Active {
+    /// One as Alertmanager may be sent it.
+    #[cfg(test)]
+    pub(crate) fn at(phase: Phase, fired_at: Millis, resolved_at: Option<Millis>) -> Self {
+        let annotations = Labels::of([("summary", "s")]);
+        Self { phase, value: 1.0, annotations, active_at: fired_at, fired_at, resolved_at, kept_since: None }
+    }
+
     /// Whether time alone brings it on.
     pub(super) fn is_waiting(&self) -> bool {
         self.phase == Phase::Pending || self.kept_since.is_some()

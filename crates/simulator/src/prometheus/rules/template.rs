@@ -340,7 +340,7 @@ mod tests {
             (r#"{{ "43200" | humanizeDuration }}"#, 0.0, "12h 0m 0s"),
             ("{{ $value | humanizeDuration }}", 90_061.0, "1d 1h 1m 1s"),
             ("{{ $value | humanizeDuration }}", 0.25, "250ms"),
-            (r#"{{ printf "%.2f" $value }}% and {{ $value | printf "%.0f" }}"#, 3.14159, "3.14% and 3"),
+            (r#"{{ printf "%.2f" $value }}% and {{ $value | printf "%.0f" }}"#, 3.25, "3.25% and 3"),
             ("a {{- $labels.pod -}} b", 0.0, "acart-1b"),
         ] {
             assert_eq!(Template::parse(text).unwrap().render(&labels, value), expected, "{text}");
