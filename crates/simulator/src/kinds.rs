@@ -83,6 +83,7 @@ const BUILT_IN: &[Row] = &[
     ("", "v1", "Secret", "secrets", NAMESPACED, &[]),
     ("", "v1", "ServiceAccount", "serviceaccounts", NAMESPACED, &[]),
     ("", "v1", "Event", "events", NAMESPACED, &[]),
+    ("events.k8s.io", "v1", "Event", "events", NAMESPACED, &[]),
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", NAMESPACED, &["status"]),
     ("", "v1", "ResourceQuota", "resourcequotas", NAMESPACED, &["status"]),
     ("", "v1", "LimitRange", "limitranges", NAMESPACED, &[]),

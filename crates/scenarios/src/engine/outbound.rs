@@ -16,7 +16,7 @@ impl Outbound for Simulated {
     fn send(&self, request: Request<Bytes>, limits: Limits) -> BoxFuture<'_, Result<Response<Bytes>, HttpError>> {
         Box::pin(self.life.fuse.guard(async move {
             let host = request.uri().host().unwrap_or_default().to_owned();
-            let answer = crate::runner::monitoring::ask(&self.simulator, request).await;
+            let answer = crate::runner::monitoring::ask(&self.simulator, &request);
             let answer = answer.ok_or_else(|| HttpError::Request(format!("no server {host} is simulated")))?;
             if answer.body().len() > limits.max_bytes {
                 return Err(HttpError::TooLarge { limit: limits.max_bytes });

@@ -6,7 +6,7 @@ mod load;
 mod schema;
 
 pub(crate) use event::{
-    Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply,
+    Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply, Silence,
 };
 pub(crate) use expect::{Expect, Finally, Written};
 pub use load::{Disk, Files, Scenario, load};

@@ -88,6 +88,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         let added = simulator.add_node(&format!("node-{number}"), &NodeOptions::default());
         added.map_err(|failure| failed(failure.to_string()))?;
     }
+    monitoring::begin(&simulator, spec).map_err(|error| failed(error.to_string()))?;
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
     let (engine, care) =
@@ -104,6 +105,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         taken: Mutex::default(),
         seen: Mutex::default(),
     });
+    tokio::spawn(monitoring::deliver(Arc::clone(&stage)));
     let until = if options.engine_faults { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
     let end = spec.start + until;
     let timeline = timeline(spec.timeline.clone(), options, spec.until);
@@ -201,6 +203,9 @@ async fn conclude(
     }));
     let faults = incidents.iter().filter(|it| it.is_fault);
     violations.extend(faults.map(|it| Violation::new("planes run", format!("{} {} at {}", it.id, it.what, it.at))));
+    if let Some(failure) = simulator.failure() {
+        violations.push(Violation::new("no livelock", failure));
+    }
     if let Some(at) = engine.livelock() {
         violations.push(Violation::new("no livelock", format!("more requests at {at} than any work needs")));
     }

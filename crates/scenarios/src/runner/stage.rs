@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::manifest::path;
+use super::monitoring;
 use super::people::{Person, Refused};
 use super::report::EventSeen;
 use super::trouble::Troubles;
@@ -104,6 +105,11 @@ impl Stage {
         }
         if let Some(alert) = &event.alert {
             self.post(alert).await;
+        }
+        if let Some(silence) = &event.silence
+            && let Err(reason) = monitoring::silence(&self.simulator, event.by.as_deref().unwrap_or("ana"), silence)
+        {
+            self.note(reason);
         }
         self.trouble(event);
         Ok(())
@@ -228,11 +234,6 @@ impl Stage {
             "fingerprint": evenkeel_model::short_digest(alert.labels.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]), 16),
         });
         let name = alert.labels.get("alertname").cloned().unwrap_or_default();
-        self.notify(status, vec![one], vec![Taken { name, starts_at: now }]).await;
-    }
-
-    /// Posts alerts to the observer's webhook, as Alertmanager does: again while it is told to come back.
-    pub(crate) async fn notify(&self, status: &str, alerts: Vec<Value>, taken: Vec<Taken>) {
         let body = json!({
             "version": "4",
             "groupKey": "{}:{}",
@@ -243,8 +244,13 @@ impl Stage {
             "commonLabels": {},
             "commonAnnotations": {},
             "externalURL": "",
-            "alerts": alerts,
+            "alerts": [one],
         });
+        self.notify(&body, vec![Taken { name, starts_at: now }]).await;
+    }
+
+    /// Posts alerts to the observer's webhook, as Alertmanager does: again while it is told to come back.
+    pub(crate) async fn notify(&self, body: &Value, taken: Vec<Taken>) {
         for _ in 0..30 {
             if let Some(router) = self.engine.webhook() {
                 let request = Request::post("/webhooks/alertmanager").header("content-type", "application/json");
