@@ -218,6 +218,53 @@ impl Simulator {
         self.nudge();
     }
 
+    /// A node runs out of memory and gives a pod up: phase Failed, reason Evicted.
+    pub fn evict_for_memory(&self, namespace: &str, pod: &str) {
+        let mut state = self.state();
+        let now = state.now();
+        let message = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 52Mi. ";
+        let lives = state.machines.values_mut().filter(|machine| machine.power == Power::On);
+        let lives = lives.flat_map(|machine| machine.pods.values_mut());
+        for life in lives.filter(|life| life.namespace == namespace && life.name == pod) {
+            life.evict(message, now);
+        }
+        drop(state);
+        self.nudge();
+    }
+
+    /// Sets a condition of a node as its kubelet would: `MemoryPressure`, `True`. It stays until it is set again, or
+    /// the node was away.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn set_node_condition(
+        &self,
+        node: &str,
+        of: &str,
+        status: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), Failure> {
+        let mut state = self.state();
+        let now = rfc3339(state.now());
+        let key = Key::new("nodes", "", node);
+        let found = state.store.get(&key).cloned().ok_or_else(|| Failure::not_found(&key))?;
+        let mut conditions = crate::value::items(&found, "/status/conditions").to_vec();
+        conditions.retain(|old| crate::value::text(old, "/type") != of);
+        conditions.push(json!({
+            "type": of, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        }));
+        let mut object = (*found).clone();
+        set(&mut object, "/status/conditions", Value::Array(conditions));
+        let user = format!("system:node:{node}");
+        let by = By { user: &user, manager: "kubelet", dry_run: false };
+        state.replace(by, &key, crate::api::Part::Status, object)?;
+        drop(state);
+        self.nudge();
+        Ok(())
+    }
+
     /// Cordons a node, or takes that back, as a person does.
     ///
     /// # Errors

@@ -76,6 +76,7 @@ pub(crate) fn all() -> Vec<Box<dyn Controller>> {
         Box::<endpoints::Endpoints>::default(),
         Box::<quota::Quotas>::default(),
         Box::<hpa::Autoscaler>::default(),
+        Box::<recorder::Expiry>::default(),
         // Last, so that it sees what the others have done.
         Box::new(crate::prometheus::Watcher),
     ]

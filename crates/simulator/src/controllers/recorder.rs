@@ -1,17 +1,20 @@
 //! Events as components record them: one object for one thing that happens to one object, counted when it happens again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::Cluster;
+use super::kubelet::{Budget, Kind};
+use super::{Cluster, Controller};
 use crate::api::By;
 use crate::store::Key;
-use crate::value::{at, integer, name, namespace, rfc3339, set, text, uid};
+use crate::value::{at, integer, name, namespace, rfc3339, set, text, time, uid};
 
 /// How long the API server keeps an Event after it was last written.
 const KEPT: chrono::Duration = chrono::Duration::hours(1);
+/// How often that is looked after.
+const SWEEP: chrono::Duration = chrono::Duration::minutes(5);
 
 /// Who says it, where, and about which part of the object.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,29 +25,71 @@ pub(crate) struct Note<'a> {
     pub(crate) field_path: &'a str,
 }
 
-/// Which Event says what, of those that may be counted up.
+/// After so many different messages within [`SIMILAR_FOR`], the next ones are told as one.
+const SIMILAR: usize = 10;
+const SIMILAR_FOR: chrono::Duration = chrono::Duration::minutes(10);
+
+/// What recorders remember of what they told.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded(BTreeMap<[String; 5], (Key, DateTime<Utc>)>);
+pub(crate) struct Recorded {
+    /// Which Event says what, of those that may be counted up.
+    events: BTreeMap<Said, (Key, DateTime<Utc>)>,
+    /// The different messages of one reason about one object.
+    similar: BTreeMap<[String; 4], (BTreeSet<String>, DateTime<Utc>)>,
+    /// How much more may be told, by who tells it and about what.
+    budgets: BTreeMap<[String; 2], Budget>,
+}
+
+/// Who, about what, type, reason, message.
+type Said = [String; 5];
+
+impl Recorded {
+    fn forget(&mut self, now: DateTime<Utc>) {
+        self.events.retain(|_, (_, last)| now - *last < KEPT);
+        self.similar.retain(|_, (_, last)| now - *last < SIMILAR_FOR);
+    }
+
+    /// The message as it is told: the same for all, once there are too many that differ.
+    fn combine(&mut self, said: &Said, now: DateTime<Utc>) -> Option<String> {
+        let [who, about, kind, reason, message] = said.clone();
+        let (messages, last) = self.similar.entry([who, about, kind, reason]).or_insert_with(|| (BTreeSet::new(), now));
+        *last = now;
+        messages.insert(message.clone());
+        (messages.len() >= SIMILAR).then(|| format!("(combined from similar events): {message}"))
+    }
+}
 
 impl Cluster<'_> {
     /// Records that something happened to an object. Gives nothing: components don't fail for want of an Event.
     pub(crate) fn tell(&mut self, about: &Value, note: Note<'_>, kind: &str, reason: &str, message: &str) {
         let now = self.now();
-        let same = [
-            format!("{}/{}/{}", note.component, note.host, note.field_path),
-            format!("{}/{}/{}/{}", text(about, "/kind"), namespace(about), name(about), uid(about)),
-            kind.to_owned(),
-            reason.to_owned(),
-            message.to_owned(),
-        ];
-        self.state.recorded.0.retain(|_, (_, last)| now - *last < KEPT);
-        if let Some((key, last)) = self.state.recorded.0.get_mut(&same) {
+        let who = format!("{}/{}/{}", note.component, note.host, note.field_path);
+        let object = format!("{}/{}/{}/{}", text(about, "/kind"), namespace(about), name(about), uid(about));
+        let mut said = [who, object.clone(), kind.to_owned(), reason.to_owned(), message.to_owned()];
+        let recorded = &mut self.state.recorded;
+        recorded.forget(now);
+        let combined = recorded.combine(&said, now);
+        let message = combined.as_deref().unwrap_or(message);
+        if let (Some(_), Some(last)) = (&combined, said.last_mut()) {
+            // One Event for all of them, whatever each says.
+            last.clear();
+        }
+        // A kubelet keeps its own account, which tells it when to speak again.
+        if note.component != "kubelet" {
+            let budget = recorded.budgets.entry([note.component.to_owned(), object]).or_default();
+            let kind = if kind == "Warning" { Kind::Warning } else { Kind::Normal };
+            if !budget.spend(kind, now) {
+                return;
+            }
+        }
+        if let Some((key, last)) = recorded.events.get_mut(&said) {
             let key = key.clone();
             *last = now;
             if let Some(event) = self.state.store.get(&key).cloned() {
                 let mut event = (*event).clone();
                 let count = integer(&event, "/count").unwrap_or(1) + 1;
                 set(&mut event, "/count", json!(count));
+                set(&mut event, "/message", json!(message));
                 set(&mut event, "/lastTimestamp", rfc3339(now));
                 drop(self.update("events", event));
                 return;
@@ -52,14 +97,9 @@ impl Cluster<'_> {
         }
         let event = self.event_of(about, note, kind, reason, message);
         if let Ok(written) = self.write_event(event) {
-            self.state.recorded.0.insert(same, (Key::new("events", namespace(&written), name(&written)), now));
+            let key = Key::new("events", namespace(&written), name(&written));
+            self.state.recorded.events.insert(said, (key, now));
         }
-    }
-
-    /// Records that something happened to an object, as this controller.
-    pub(crate) fn event(&mut self, about: &Value, kind: &str, reason: &str, message: &str) {
-        let component = self.name;
-        self.tell(about, Note { component, ..Note::default() }, kind, reason, message);
     }
 
     /// Records it in the newer way of the scheduler: without a count.
@@ -120,3 +160,37 @@ impl Cluster<'_> {
         })
     }
 }
+
+/// The end of Events: the API server keeps each for an hour after it was last written.
+#[derive(Debug, Default)]
+pub(crate) struct Expiry {
+    due: Option<DateTime<Utc>>,
+}
+
+impl Controller for Expiry {
+    fn name(&self) -> &'static str {
+        "event-ttl"
+    }
+
+    fn watches(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn reconcile(&mut self, cluster: &mut Cluster<'_>) -> Option<DateTime<Utc>> {
+        let now = cluster.now();
+        if self.due.is_none_or(|due| due <= now) {
+            for event in cluster.list("events") {
+                let fields = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+                let written = fields.iter().filter_map(|field| time(&event, field)).max();
+                if written.is_some_and(|written| written + KEPT <= now) {
+                    cluster.state.store.remove(&Key::new("events", namespace(&event), name(&event)));
+                }
+            }
+            self.due = Some(now + SWEEP);
+        }
+        self.due
+    }
+}
+
+#[cfg(test)]
+mod tests;

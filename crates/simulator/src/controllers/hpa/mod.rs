@@ -84,6 +84,11 @@ impl Autoscaler {
         let conditions = items(scaler, "/status/conditions").to_vec();
         let mut look = Look { conditions, status, now: cluster.now() };
         set(&mut look.status, "/observedGeneration", at(scaler, "/metadata/generation").clone());
+        for (field, default) in [("/desiredReplicas", json!(0)), ("/currentMetrics", Value::Null)] {
+            if at(&look.status, field).is_null() {
+                set(&mut look.status, field, default);
+            }
+        }
         self.look(cluster, scaler, &mut look);
         set(&mut look.status, "/conditions", Value::Array(look.conditions));
         if *at(scaler, "/status") != look.status {
@@ -106,7 +111,6 @@ impl Autoscaler {
             let message = format!("the HPA controller was unable to get the target's current scale: {why}");
             look.condition("AbleToScale", false, "FailedGetScale", &message);
             cluster.tell(scaler, NOTE, "Warning", "FailedGetScale", &why);
-            set(&mut look.status, "/desiredReplicas", json!(integer(scaler, "/status/desiredReplicas").unwrap_or(0)));
             return;
         };
         look.condition(

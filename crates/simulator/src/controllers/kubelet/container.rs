@@ -28,6 +28,8 @@ pub(crate) struct End {
     pub(crate) code: i64,
     pub(crate) reason: &'static str,
     pub(crate) log: Vec<String>,
+    /// It is the program's own doing.
+    pub(crate) own: bool,
 }
 
 /// What a container does.
@@ -191,6 +193,14 @@ impl Container {
     }
 }
 
+/// Since when the container runs; none while it does not.
+pub(crate) fn running_since(container: &Container) -> Option<DateTime<Utc>> {
+    match container.doing {
+        Doing::Running { since, .. } => Some(since),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,13 +218,5 @@ mod tests {
         }
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(BackOff::until(back_off, now + Duration::seconds(601)), None);
-    }
-}
-
-/// Since when the container runs; none while it does not.
-pub(crate) fn running_since(container: &Container) -> Option<DateTime<Utc>> {
-    match container.doing {
-        Doing::Running { since, .. } => Some(since),
-        _ => None,
     }
 }

@@ -23,6 +23,7 @@ use crate::store::Key;
 use crate::value::{at, is_terminating, set, text, uid};
 
 pub(crate) use container::running_since;
+pub(crate) use events::{Budget, Kind};
 pub(crate) use log::Asked;
 pub(crate) use pod::{PodLife, program};
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 
 use super::config;
-use super::container::{Container, Doing};
+use super::container::{Container, Doing, Ended};
 use super::events::{Budget, Kind};
 use crate::controllers::{Cluster, Note};
 use crate::images::{ImageLife, Images};
@@ -60,6 +60,8 @@ pub(crate) struct PodLife {
     pub(crate) budget: Budget,
     /// When something will happen.
     pub(crate) due: Option<DateTime<Utc>>,
+    /// What its images do has changed since it was looked at.
+    changed: bool,
 }
 
 /// Where a pod lives while it is looked at.
@@ -95,6 +97,7 @@ impl PodLife {
             evicted: None,
             budget: Budget::default(),
             due: Some(now),
+            changed: false,
         }
     }
 
@@ -138,6 +141,9 @@ impl PodLife {
             }
             Setup::Volumes { .. } | Setup::Sandbox { .. } | Setup::Up | Setup::Down => {}
         }
+        if std::mem::take(&mut self.changed) {
+            self.plan_again(site);
+        }
         if self.setup == Setup::Up {
             // Each step brings one container one state further; states that last no time follow at once.
             for _ in 0..64 {
@@ -146,7 +152,7 @@ impl PodLife {
                 }
             }
         }
-        if self.has_ended() {
+        if self.has_ended() || self.evicted.is_some() {
             self.setup = Setup::Down;
         }
         self.due = self.next();
@@ -288,7 +294,7 @@ impl PodLife {
         let at = if obeys { site.now + takes } else { deadline };
         if end.as_ref().is_none_or(|end| at < end.at) {
             let (code, reason) = if obeys { (0, "Completed") } else { (137, "Error") };
-            *end = Some(super::container::End { at, code, reason, log: Vec::new() });
+            *end = Some(super::container::End { at, code, reason, log: Vec::new(), own: false });
         }
         // Nothing but its readiness is looked at any more.
         container.probes.retain(|probe| probe.which == super::probe::Which::Readiness);
@@ -330,14 +336,7 @@ impl PodLife {
         for container in &mut self.containers {
             if let Doing::Running { since, .. } = container.doing {
                 let id = container.id.clone();
-                let ended = super::container::Ended {
-                    started: Some(since),
-                    at: now,
-                    code: 255,
-                    reason: "Unknown",
-                    message: None,
-                    id,
-                };
+                let ended = Ended { started: Some(since), at: now, code: 255, reason: "Unknown", message: None, id };
                 let next = (!container.init || container.sidecar || ended.code != 0).then_some(now);
                 container.end(ended, next);
             }
@@ -351,7 +350,7 @@ impl PodLife {
     pub(crate) fn kill(&mut self, name: &str, now: DateTime<Utc>) {
         for container in self.containers.iter_mut().filter(|container| container.name == name) {
             if let Doing::Running { end, .. } = &mut container.doing {
-                *end = Some(super::container::End { at: now, code: 137, reason: "Error", log: Vec::new() });
+                *end = Some(super::container::End { at: now, code: 137, reason: "Error", log: Vec::new(), own: false });
                 self.due = Some(now);
             }
         }
@@ -366,7 +365,30 @@ impl PodLife {
         }
         if self.setup != Setup::Down {
             self.due = Some(now);
+            self.changed = true;
         }
+    }
+
+    /// The node gives the pod up: all its containers are killed, and nothing follows.
+    pub(crate) fn evict(&mut self, message: &str, now: DateTime<Utc>) {
+        if self.setup == Setup::Down || self.ending.is_some() {
+            return;
+        }
+        for container in &mut self.containers {
+            container.doing = match container.doing {
+                Doing::Running { since, .. } => {
+                    let id = container.id.clone();
+                    let ended = Ended { started: Some(since), at: now, code: 137, reason: "Error", message: None, id };
+                    container.end(ended, None);
+                    Doing::Over { next: None }
+                }
+                _ if container.ended.is_some() => Doing::Over { next: None },
+                _ => Doing::Nothing,
+            };
+        }
+        self.evicted = Some(("Evicted".to_owned(), message.to_owned()));
+        self.setup = Setup::Down;
+        self.due = Some(now);
     }
 }
 

@@ -248,12 +248,29 @@ impl PodLife {
         let next = self.restarts(place, end.code, site).then(|| (end.at + SEEN).max(site.now));
         let Some(container) = self.containers.get_mut(place) else { return };
         container.log.extend(end.log);
-        container.faults += 1;
+        container.faults += u32::from(end.own);
         let id = container.id.clone();
         container.end(
             Ended { started: Some(since), at: end.at, code: end.code, reason: end.reason, message: None, id },
             next,
         );
+    }
+
+    /// What the images of running containers do has changed.
+    pub(super) fn plan_again(&mut self, site: &Site<'_, '_>) {
+        let pod = std::sync::Arc::clone(&site.pod);
+        for place in 0..self.containers.len() {
+            let spec = self.spec(place, &pod);
+            let life = self.life(place, site);
+            let Some(container) = self.containers.get_mut(place) else { continue };
+            let Doing::Running { since, end } = container.doing.clone() else { continue };
+            // Who is stopped already ends as it was going to.
+            if end.is_none_or(|end| end.own) {
+                let end = plan(container, spec, &life, None, since);
+                let end = end.map(|end| End { at: end.at.max(site.now), ..end });
+                container.doing = Doing::Running { since, end };
+            }
+        }
     }
 
     /// Makes the probes that are due; gives whether anything came of it.
@@ -326,7 +343,7 @@ pub(crate) fn plan(
     unmet: Option<String>,
     now: DateTime<Utc>,
 ) -> Option<End> {
-    let lacks = unmet.map(|why| End { at: now + LACKS, code: 1, reason: "Error", log: vec![why] });
+    let lacks = unmet.map(|why| End { at: now + LACKS, code: 1, reason: "Error", log: vec![why], own: true });
     let crash = life.crash.as_ref().filter(|crash| crash.times.is_none_or(|times| container.faults < times));
     let crash = crash.map(|crash| {
         let log = match (crash.log.is_empty(), crash.exit_code) {
@@ -335,13 +352,14 @@ pub(crate) fn plan(
             (false, _) => crash.log.clone(),
         };
         let reason = if crash.exit_code == 0 { "Completed" } else { "Error" };
-        End { at: now + crash.after, code: crash.exit_code, reason, log }
+        End { at: now + crash.after, code: crash.exit_code, reason, log, own: true }
     });
     let too_much = life.memory.as_deref().and_then(quantity::milli).zip(limit(spec, "memory"));
     let too_much = too_much.is_some_and(|(uses, limit)| uses > limit);
     let grows = life.oom.is_some() && life.memory.is_none();
     let killed = (too_much || grows).then(|| of_std(life.oom, FILLS));
-    let killed = killed.map(|after| End { at: now + after, code: 137, reason: "OOMKilled", log: Vec::new() });
+    let killed =
+        killed.map(|after| End { at: now + after, code: 137, reason: "OOMKilled", log: Vec::new(), own: true });
     [lacks, crash, killed].into_iter().flatten().min_by_key(|end| end.at)
 }
 

@@ -44,13 +44,15 @@ pub(crate) fn status(life: &PodLife, pod: &Value, host: &str, now: DateTime<Utc>
     if let Some((reason, message)) = &life.evicted {
         put("reason", json!(reason));
         put("message", json!(message));
-        put("phase", json!("Failed"));
     }
     Value::Object(status)
 }
 
 /// As the kubelet's getPhase does.
 fn phase(life: &PodLife, pod: &Value) -> &'static str {
+    if life.evicted.is_some() {
+        return "Failed";
+    }
     let policy = text(pod, "/spec/restartPolicy");
     for container in life.containers.iter().filter(|container| container.init && !container.sidecar) {
         if container.has_completed() {

@@ -291,3 +291,37 @@ async fn a_pod_that_is_never_ready_costs_few_events() {
         "{events:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_pod_has_failed_and_a_killed_container_starts_again() {
+    let stage = Stage::new(1, &[]);
+    stage.run("a", "app:1", json!({}));
+    stage.run("b", "app:1", json!({}));
+    stage.pass(5).await;
+    stage.simulator.evict_for_memory("default", "a");
+    stage.simulator.kill_container("default", "b", "app");
+    stage.pass(5).await;
+    let gone = stage.pod("a");
+    assert_eq!((text(&gone, "/status/phase"), text(&gone, "/status/reason")), ("Failed", "Evicted"));
+    let killed = stage.pod("b");
+    assert_eq!(integer(&killed, "/status/containerStatuses/0/lastState/terminated/exitCode"), Some(137));
+    assert_eq!(state(&killed), "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_changes_is_lived_by_those_that_run() {
+    let stage = Stage::new(1, &[]);
+    stage.run("web", "app:1", json!({"readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5}}));
+    stage.pass(60).await;
+    assert!(ready(&stage, "web"));
+    let life = |life: serde_json::Value| serde_json::from_value(life).unwrap();
+    stage.simulator.set_image("app:1", life(json!({"ready": {"never": true}})));
+    stage.pass(20).await;
+    assert!(!ready(&stage, "web"));
+    stage.simulator.set_image("app:1", life(json!({"crash": {"after": "5s"}})));
+    stage.pass(12).await;
+    assert_eq!(state(&stage.pod("web")), "CrashLoopBackOff");
+    stage.simulator.set_image("app:1", life(json!({})));
+    stage.pass(60).await;
+    assert!(ready(&stage, "web"));
+}

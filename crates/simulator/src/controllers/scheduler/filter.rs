@@ -149,7 +149,7 @@ impl Seats {
             // The first of a group that wants to be together may go anywhere.
             let first = selects(&term, pod, pod)
                 && !self.iter().any(|it| it.pods.iter().any(|there| selects(&term, pod, there)));
-            if !found && !(first && !near.is_empty()) {
+            if !found && (!first || near.is_empty()) {
                 return one("node(s) didn't match pod affinity rules", true);
             }
         }

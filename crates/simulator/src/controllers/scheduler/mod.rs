@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-pub(crate) use filter::{affinity_matches_node, node_term, requests, tolerated_by, tolerates};
+pub(crate) use filter::{node_term, requests, tolerated_by};
 
 use self::filter::{Reason, Seat, Seats};
 use super::{Cluster, Controller};
