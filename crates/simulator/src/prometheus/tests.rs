@@ -250,3 +250,69 @@ async fn a_kubelet_that_is_not_heard_of_is_down_and_tells_nothing() {
         [("unknown".to_owned(), 1.0)]
     );
 }
+
+/// What Alertmanager tells within half an hour of a cluster whose new image crashes after ten minutes.
+async fn story(seed: u64) -> Vec<String> {
+    let start = "2026-06-03T09:00:00Z".parse().unwrap();
+    let crash = serde_json::from_value(json!({"crash": {"after": "5s", "exitCode": 1}})).unwrap();
+    let images = [("cart:1".to_owned(), ImageLife::default()), ("cart:2".to_owned(), crash)].into();
+    let simulator = Simulator::new(Options { start, seed, images });
+    simulator.monitor(&MonitoringOptions::default()).unwrap();
+    simulator.add_node("n1", &crate::NodeOptions::default()).unwrap();
+    let turning = simulator.clone();
+    let turning = tokio::spawn(async move { turning.run().await });
+    let by = crate::api::By { user: "ana", manager: "kubectl", dry_run: false };
+    let template = |image: &str| {
+        json!({"metadata": {"labels": {"app": "cart"}}, "spec": {"containers": [
+            {"name": "cart", "image": image, "ports": [{"containerPort": 8080}]},
+        ]}})
+    };
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "default", "name": "cart"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "cart"}}, "template": template("cart:1")},
+    });
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "cart"},
+        "spec": {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    });
+    simulator.state().create(by, &"deployments.apps".into(), "default", deployment).unwrap();
+    simulator.state().create(by, &"services".into(), "default", service).unwrap();
+    simulator.set_traffic(vec![Traffic { service: "default/cart".to_owned(), rate: 10.0 }]);
+    simulator.nudge();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(simulator.failed_share("default/cart", Duration::from_secs(300)), Some(0.0));
+    let key = Key::new("deployments.apps", "default", "cart");
+    let mut changed = Value::clone(simulator.state().store.get(&key).unwrap());
+    set(&mut changed, "/spec/strategy", json!({"type": "Recreate"}));
+    set(&mut changed, "/spec/template", template("cart:2"));
+    simulator.state().replace(by, &key, crate::api::Part::Main, changed).unwrap();
+    simulator.nudge();
+    let mut told = Vec::new();
+    let listening = simulator.clone();
+    let listen = async {
+        loop {
+            let body = listening.next_notification().await.body;
+            let name = body["groupLabels"]["alertname"].as_str().unwrap().to_owned();
+            if name != "Watchdog" {
+                told.push(format!(
+                    "{} {name} {}",
+                    listening.clock().now().format("%H:%M:%S"),
+                    body["status"].as_str().unwrap()
+                ));
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1800), listen).await.unwrap_err();
+    assert!(simulator.failed_share("default/cart", Duration::from_secs(300)).unwrap() > 0.9);
+    assert_eq!(simulator.failure(), None);
+    turning.abort();
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_image_in_the_whole_cluster_raises_the_alerts_that_it_would_raise() {
+    let told = story(7).await;
+    // Ready for 5 seconds of each restart, which some scrapes see: alerts on readiness come and go, as real ones do.
+    assert_eq!(told.first().map(String::as_str), Some("09:26:30 KubePodCrashLooping firing"), "{told:?}");
+    assert_eq!(told, story(7).await, "the same seed, the same alerts");
+}
