@@ -91,6 +91,12 @@ impl Problem {
         )
     }
 
+    /// The same problem, of what stands at a field.
+    pub(crate) fn below(self, field: &str) -> Self {
+        let field = if self.field == "<nil>" { field.to_owned() } else { format!("{field}.{}", self.field) };
+        Self { field, ..self }
+    }
+
     /// Whether rules are not looked at when an object has this problem.
     pub(crate) fn blocks_rules(&self) -> bool {
         ["FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"].contains(&self.reason)

@@ -142,7 +142,7 @@ fn replay(file: &str) {
             }
             let Some(body) = at(case, "/answer").get("body") else { continue };
             let fresh = case.get("create").is_some();
-            let found = answer.map_or_else(|failure| failure.status, |object| Arc::unwrap_or_clone(object));
+            let found = answer.map_or_else(|failure| failure.status, Arc::unwrap_or_clone);
             let (found, body) = (comparable(found, fresh), comparable(body.clone(), fresh));
             if found != body {
                 let mut lines = Vec::new();
@@ -236,4 +236,39 @@ fn our_definitions_are_served_and_what_is_shipped_passes_them() {
         }
     });
     assert!(count > 10);
+}
+
+fn definition(schema: &Value) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.dev"},
+        "spec": {
+            "group": "example.dev", "names": {"kind": "Thing", "plural": "things"}, "scope": "Cluster",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+}
+
+#[test]
+fn a_rule_that_is_not_known_is_refused_and_named() {
+    let rules = json!([{"rule": "self.replicas < 5"}]);
+    let schema =
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules}}});
+    let refused = with_state(|state| create(state, &definition(&schema), "").unwrap_err());
+    assert_eq!(refused.code, 501);
+    assert!(refused.to_string().contains("self.replicas < 5"), "{refused}");
+}
+
+#[test]
+fn what_a_definition_served_goes_with_it() {
+    with_state(|state| {
+        let definition = definition(&json!({"type": "object"}));
+        create(state, &definition, "").unwrap();
+        let thing = json!({"apiVersion": "example.dev/v1", "kind": "Thing", "metadata": {"name": "one"}});
+        create(state, &thing, "").unwrap();
+        let key = Key::new("customresourcedefinitions.apiextensions.k8s.io", "", "things.example.dev");
+        state.delete(BY, &key, &Deletion::default()).unwrap();
+        assert!(state.kinds.of_object("example.dev/v1", "Thing").is_none());
+        assert!(state.store.get(&Key::new("things.example.dev", "", "one")).is_none());
+    });
 }

@@ -190,10 +190,8 @@ pub(super) fn validate(kind: &Kind, object: &Value, old: Option<&Value>, problem
                 problems.push(Problem::forbidden("value", "may not be changed in an update."));
             }
         }
-        "StorageClass" => {
-            if text(object, "/provisioner").is_empty() {
-                problems.push(Problem::required("provisioner", ""));
-            }
+        "StorageClass" if text(object, "/provisioner").is_empty() => {
+            problems.push(Problem::required("provisioner", ""));
         }
         _ => {}
     }

@@ -73,6 +73,7 @@ fn deployment(spec: &mut Map<String, Value>) {
 fn stateful_set(spec: &mut Map<String, Value>) {
     or(spec, "replicas", 1);
     or(spec, "revisionHistoryLimit", 10);
+    spec.entry("serviceName").or_insert(json!(""));
     or(spec, "podManagementPolicy", "OrderedReady");
     or(spec, "updateStrategy", json!({}));
     if let Some(Value::Object(strategy)) = spec.get_mut("updateStrategy") {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::structural::Structural;
+use super::validate::validate;
 use crate::failure::Failure;
 use crate::kinds::{Kind, Resource};
 use crate::schema::problem::{Problem, Problems, refuse};
@@ -43,7 +44,26 @@ pub(crate) fn admit(kind: &Kind, object: &mut Value, old: Option<&Value>) -> Res
         }
     }
     refuse(kind, name(object), &problems)?;
-    served(object).map(drop)
+    let (_, schema) = served(object)?;
+    defaults(&schema, "spec.validation.openAPIV3Schema", &mut problems);
+    refuse(kind, name(object), &problems)
+}
+
+/// Defaults must fit where they stand.
+fn defaults(schema: &Structural, place: &str, problems: &mut Problems) {
+    if let Some(default) = &schema.default {
+        let found = validate(schema, default, None, "");
+        problems.extend(found.into_iter().map(|problem| problem.below(&format!("{place}.default"))));
+    }
+    for (name, schema) in &schema.properties {
+        defaults(schema, &format!("{place}.properties[{name}]"), problems);
+    }
+    if let Some(items) = &schema.items {
+        defaults(items, &format!("{place}.items"), problems);
+    }
+    if let Some(others) = schema.others() {
+        defaults(others, &format!("{place}.additionalProperties"), problems);
+    }
 }
 
 fn or_set(object: &mut Value, pointer: &str, value: Value) {

@@ -8,16 +8,19 @@ use super::structural::Structural;
 use crate::failure::Failure;
 use crate::schema::problem::{Problem, Problems};
 
+/// Whether a rule holds for what is, and what was.
+type Holds = fn(now: &Value, before: &Value) -> bool;
+
 /// A rule of a schema.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     message: String,
-    /// Whether it holds for what is, and what was: a rule on `oldSelf` is looked at only when there was something.
-    holds: fn(now: &Value, before: &Value) -> bool,
+    /// A rule on `oldSelf` is looked at only when there was something.
+    holds: Holds,
 }
 
 /// What each text means.
-const KNOWN: &[(&str, fn(&Value, &Value) -> bool)] = &[("self == oldSelf", |now, before| now == before)];
+const KNOWN: &[(&str, Holds)] = &[("self == oldSelf", |now, before| now == before)];
 
 /// Reads a rule.
 ///
