@@ -53,7 +53,7 @@ impl Story {
         self.steps.push(json!({"step": step, "objects": objects}));
     }
 
-    fn is_as_recorded(self, recorded: &str) {
+    fn compare_with(self, recorded: &str) {
         let mut told = serde_json::to_string(&self.steps).unwrap();
         for (index, hash) in self.hashes.values().enumerate() {
             told = told.replace(hash, &format!("#{}", index + 1));
@@ -206,7 +206,7 @@ async fn a_deployment() {
     story.patch(OF.0, OF.1, recreate);
     story.stage.pass(120).await;
     story.step("recreated");
-    story.is_as_recorded(include_str!("../../fixtures/stories/deployment.json"));
+    story.compare_with(include_str!("../../fixtures/stories/deployment.json"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +224,7 @@ async fn a_stateful_set_in_order() {
     story.stage.delete("pods", "web-2");
     story.stage.pass(60).await;
     story.step("unstuck");
-    story.is_as_recorded(include_str!("../../fixtures/stories/stateful-set-ordered.json"));
+    story.compare_with(include_str!("../../fixtures/stories/stateful-set-ordered.json"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +248,7 @@ async fn a_stateful_set_in_parallel_with_a_budget() {
     story.patch(OF.0, OF.1, json!({"spec": {"template": {"spec": {"nodeSelector": null}}}}));
     story.stage.pass(60).await;
     story.step("taken-back");
-    story.is_as_recorded(include_str!("../../fixtures/stories/stateful-set-parallel.json"));
+    story.compare_with(include_str!("../../fixtures/stories/stateful-set-parallel.json"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ async fn a_daemon_set() {
     story.patch("daemonsets.apps", "log", image("log:2"));
     story.stage.pass(120).await;
     story.step("updated");
-    story.is_as_recorded(include_str!("../../fixtures/stories/daemon-set.json"));
+    story.compare_with(include_str!("../../fixtures/stories/daemon-set.json"));
 }
 
 fn job(name: &str, spec: Value) -> Value {
@@ -296,7 +296,7 @@ async fn jobs() {
     }
     story.stage.pass(20).await;
     story.step("ended");
-    story.is_as_recorded(include_str!("../../fixtures/stories/jobs.json"));
+    story.compare_with(include_str!("../../fixtures/stories/jobs.json"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,5 +315,5 @@ async fn cron_jobs() {
     story.stage.create(cron("swap", "Replace", nowhere()));
     story.stage.pass(3 * 60 + 20).await;
     story.step("ran");
-    story.is_as_recorded(include_str!("../../fixtures/stories/cron-jobs.json"));
+    story.compare_with(include_str!("../../fixtures/stories/cron-jobs.json"));
 }

@@ -1,22 +1,22 @@
 //! DaemonSets: one pod on each node that it may run on.
 
 mod placement;
+mod rolling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use self::placement::{Verdict, target, verdict};
-use super::deployment::rounded_up;
 use super::pods::{self, Status};
 use super::queue::{self, Queue};
 use super::replica_set::{create_all, delete_pod};
 use super::{Cluster, Controller, revisions};
 use crate::failure::Failure;
 use crate::store::Key;
-use crate::value::{at, integer, is_terminating, name, set, text};
+use crate::value::{at, integer, is_terminating, name, namespace, set, text, uid};
 
 const RESOURCE: &str = "daemonsets.apps";
 const WATCHED: &[&str] = &[RESOURCE, "pods", "nodes", revisions::RESOURCE];
@@ -26,6 +26,28 @@ const TEMPLATE_GENERATION: &str = "/metadata/annotations/deprecated.daemonset.te
 #[derive(Debug, Default)]
 pub(crate) struct DaemonSets {
     queue: Queue,
+    failed: Failed,
+}
+
+/// By daemon and node: how often its pod has failed, and when it was last deleted for it.
+type Failed = BTreeMap<(String, String), (u32, DateTime<Utc>)>;
+
+/// How long a pod that failed again is left lying: a second, then twice as long each time.
+const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(15);
+
+/// Until when a failed pod is left lying; none when it may be deleted now, which is noted.
+fn lies_until(failed: &mut Failed, daemon: &Value, node: &Value, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let key = (uid(daemon).to_owned(), name(node).to_owned());
+    let (times, last) =
+        failed.get(&key).copied().filter(|(_, last)| now - *last < LONGEST_WAIT * 2).unwrap_or((0, now));
+    let wait = times.checked_sub(1).map_or(TimeDelta::zero(), |doublings| {
+        TimeDelta::seconds(1i64.checked_shl(doublings.min(20)).unwrap_or(i64::MAX)).min(LONGEST_WAIT)
+    });
+    if now - last < wait {
+        return Some(last + wait);
+    }
+    failed.insert(key, (times.saturating_add(1), now));
+    None
 }
 
 impl Controller for DaemonSets {
@@ -46,7 +68,8 @@ impl Controller for DaemonSets {
                 keys.extend(all.map(|(key, _)| key.clone()));
             }
         };
-        self.queue.run(cluster, WATCHED, concerns, sync)
+        let failed = &mut self.failed;
+        self.queue.run(cluster, WATCHED, concerns, |cluster, daemon| sync(cluster, daemon, failed))
     }
 }
 
@@ -59,18 +82,20 @@ fn matters(seen: queue::Seen<'_>) -> bool {
 /// The nodes, each with the daemon's pods on it, the oldest first.
 type Nodes = Vec<(Arc<Value>, Vec<Arc<Value>>)>;
 
-fn sync(cluster: &mut Cluster<'_>, daemon: &Value) -> Result<Option<DateTime<Utc>>, Failure> {
+fn sync(cluster: &mut Cluster<'_>, daemon: &Value, failed: &mut Failed) -> Result<Option<DateTime<Utc>>, Failure> {
     let mut owned = revisions::owned(cluster, daemon);
     let current = revisions::current(cluster, daemon, &mut owned, revisions::HASH_LABEL)?;
     let hash = at(&current, "/metadata/labels").get(revisions::HASH_LABEL).and_then(Value::as_str).unwrap_or_default();
     let nodes = nodes(cluster, daemon)?;
     let worked = if is_terminating(daemon) {
-        Ok(())
+        Ok(None)
     } else {
-        match manage(cluster, daemon, &nodes, hash) {
-            Ok(false) if text(daemon, "/spec/updateStrategy/type") != "OnDelete" => roll(cluster, daemon, &nodes, hash),
-            managed => managed.map(drop),
-        }
+        manage(cluster, daemon, (&nodes, hash), failed).and_then(|managed| {
+            if !managed.any && text(daemon, "/spec/updateStrategy/type") != "OnDelete" {
+                rolling::roll(cluster, daemon, &nodes, hash)?;
+            }
+            Ok(managed.again)
+        })
     };
     let next = write_status(cluster, daemon, &nodes, hash)?;
     let live: Vec<&Value> = nodes.iter().flat_map(|(_, pods)| pods).map(|pod| &**pod).collect();
@@ -79,7 +104,7 @@ fn sync(cluster: &mut Cluster<'_>, daemon: &Value) -> Result<Option<DateTime<Utc
         let label = at(revision, "/metadata/labels").get(revisions::HASH_LABEL).and_then(Value::as_str);
         name(revision) == name(&current) || label.is_some_and(|label| lives.contains(label))
     })?;
-    worked.map(|()| next)
+    worked.map(|again| next.into_iter().chain(again).min())
 }
 
 fn nodes(cluster: &mut Cluster<'_>, daemon: &Value) -> Result<Nodes, Failure> {
@@ -102,34 +127,47 @@ fn nodes(cluster: &mut Cluster<'_>, daemon: &Value) -> Result<Nodes, Failure> {
     Ok(nodes)
 }
 
-/// Creates what is missing and deletes what must not be there; gives whether there was any of it.
-fn manage(cluster: &mut Cluster<'_>, daemon: &Value, nodes: &Nodes, hash: &str) -> Result<bool, Failure> {
+/// What there was to do, and until when failed pods are left lying.
+struct Managed {
+    any: bool,
+    again: Option<DateTime<Utc>>,
+}
+
+/// Creates what is missing and deletes what must not be there.
+fn manage(
+    cluster: &mut Cluster<'_>,
+    daemon: &Value,
+    (nodes, hash): (&Nodes, &str),
+    failed: &mut Failed,
+) -> Result<Managed, Failure> {
     let (mut missing, mut unwanted) = (Vec::new(), Vec::new());
+    let mut again: Option<DateTime<Utc>> = None;
     for (node, pods) in nodes {
         match verdict(daemon, node) {
             Verdict::Run if pods.is_empty() => missing.push(pod(daemon, name(node), hash)),
             Verdict::Run | Verdict::Stay => {
                 let mut running = Vec::new();
                 for pod in pods.iter().filter(|pod| !is_terminating(pod)) {
+                    let who = || format!("{}/{} on node {}", namespace(pod), name(pod), name(node));
                     match pods::phase(pod) {
                         "Failed" => {
-                            let who =
-                                format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
-                            let message = format!("Found failed daemon pod {who}, will try to kill it");
+                            if let Some(until) = lies_until(failed, daemon, node, cluster.now()) {
+                                again = Some(again.map_or(until, |again| again.min(until)));
+                                continue;
+                            }
+                            let message = format!("Found failed daemon pod {}, will try to kill it", who());
                             cluster.record(daemon, "Warning", "FailedDaemonPod", message);
                             unwanted.push(Arc::clone(pod));
                         }
                         "Succeeded" => {
-                            let who =
-                                format!("{}/{} on node {}", text(pod, "/metadata/namespace"), name(pod), name(node));
-                            let message = format!("Found succeeded daemon pod {who}, will try to delete it");
+                            let message = format!("Found succeeded daemon pod {}, will try to delete it", who());
                             cluster.record(daemon, "Normal", "SucceededDaemonPod", message);
                             unwanted.push(Arc::clone(pod));
                         }
                         _ => running.push(Arc::clone(pod)),
                     }
                 }
-                unwanted.extend(running.into_iter().skip(1));
+                unwanted.extend(surplus(daemon, running, hash));
             }
             Verdict::Leave => unwanted.extend(pods.iter().filter(|pod| !is_terminating(pod)).cloned()),
         }
@@ -137,7 +175,16 @@ fn manage(cluster: &mut Cluster<'_>, daemon: &Value, nodes: &Nodes, hash: &str) 
     let any = !missing.is_empty() || !unwanted.is_empty();
     let created = create_all(cluster, daemon, missing);
     unwanted.iter().try_for_each(|pod| delete_pod(cluster, daemon, pod))?;
-    created.map(|()| any)
+    created.map(|()| Managed { any, again })
+}
+
+/// Of several pods on one node all but the oldest; during a surge the oldest new one stays, too.
+fn surplus(daemon: &Value, running: Vec<Arc<Value>>, hash: &str) -> Vec<Arc<Value>> {
+    if !rolling::surges(daemon) {
+        return running.into_iter().skip(1).collect();
+    }
+    let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(|pod| revisions::of_pod(pod) == hash);
+    new.into_iter().skip(1).chain(old.into_iter().skip(1)).collect()
 }
 
 fn pod(daemon: &Value, node: &str, hash: &str) -> Value {
@@ -148,40 +195,6 @@ fn pod(daemon: &Value, node: &str, hash: &str) -> Value {
     set(&mut pod, "/metadata/labels/pod-template-generation", json!(generation));
     placement::pin(&mut pod, node);
     pod
-}
-
-/// How many pods may be away during an update.
-fn max_unavailable(daemon: &Value, desired: usize) -> usize {
-    let most = match at(daemon, "/spec/updateStrategy/rollingUpdate/maxUnavailable") {
-        Value::Null => 1,
-        value => rounded_up(value, i64::try_from(desired).unwrap_or(i64::MAX)),
-    };
-    usize::try_from(most).unwrap_or(0).max(1)
-}
-
-/// Deletes old pods, as many as may be away: those that are not available first.
-fn roll(cluster: &mut Cluster<'_>, daemon: &Value, nodes: &Nodes, hash: &str) -> Result<(), Failure> {
-    let min_ready = integer(daemon, "/spec/minReadySeconds").unwrap_or(0);
-    let now = cluster.now();
-    let wanted: Vec<_> = nodes.iter().filter(|(node, _)| verdict(daemon, node) == Verdict::Run).collect();
-    let most = max_unavailable(daemon, wanted.len());
-    let mut away = 0;
-    let (mut down, mut candidates) = (Vec::new(), Vec::new());
-    for (_, pods) in wanted {
-        let (new, old): (Vec<_>, Vec<_>) =
-            pods.iter().filter(|pod| !is_terminating(pod)).partition(|pod| revisions::of_pod(pod) == hash);
-        match (new.as_slice(), old.as_slice()) {
-            ([new], []) => away += usize::from(!pods::is_available(new, min_ready, now)),
-            ([], [old]) if !pods::is_available(old, min_ready, now) => {
-                away += 1;
-                down.push(Arc::clone(old));
-            }
-            ([], [old]) => candidates.push(Arc::clone(old)),
-            _ => away += 1,
-        }
-    }
-    let spare = most.saturating_sub(away);
-    down.iter().chain(candidates.iter().take(spare)).try_for_each(|pod| delete_pod(cluster, daemon, pod))
 }
 
 fn write_status(

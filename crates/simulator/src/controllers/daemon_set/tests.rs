@@ -89,3 +89,29 @@ async fn an_update_goes_node_by_node_and_stops_at_a_bad_one() {
     stage.pass(60).await;
     assert!(stage.list("pods").iter().all(|pod| text(pod, "/spec/containers/0/image") == "log:3"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn surging_the_new_pod_comes_before_the_old_one_goes() {
+    let mut stage = stage().await;
+    stage.edit("daemonsets.apps", "log", |daemon| {
+        set(daemon, "/spec/updateStrategy/rollingUpdate", json!({"maxSurge": 1, "maxUnavailable": 0}));
+        set(daemon, "/spec/template/spec/containers/0/image", json!("log:2"));
+    });
+    stage.pass(0).await;
+    assert_eq!(stage.names("pods").len(), 4);
+    stage.pass(60).await;
+    assert_eq!(stage.names("pods").len(), 3);
+    assert!(stage.list("pods").iter().all(|pod| text(pod, "/spec/containers/0/image") == "log:2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_fail_again_and_again_are_left_lying_ever_longer() {
+    let mut stage = Stage::new();
+    stage.create("nodes", node("node-1", None));
+    let mut daemon = daemon_set();
+    set(&mut daemon, "/spec/template/spec/containers/0/image", json!("fails:1"));
+    stage.create("daemonsets.apps", daemon);
+    stage.pass(3600).await;
+    let created = stage.events("log").iter().filter(|event| event.starts_with("SuccessfulCreate")).count();
+    assert!((10..20).contains(&created), "{created}");
+}
