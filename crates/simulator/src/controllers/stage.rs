@@ -108,6 +108,12 @@ impl Stage {
         self.list(resource).iter().map(|object| name(object).to_owned()).collect()
     }
 
+    /// How many objects of a resource have been created.
+    pub(super) fn created(&self, resource: &str) -> usize {
+        let state = self.simulator.state();
+        state.store.since(&resource.into(), 0).unwrap().filter(|change| change.before.is_none()).count()
+    }
+
     pub(super) fn edit(&self, resource: &str, name: &str, edit: impl FnOnce(&mut Value)) {
         self.write(resource, name, Part::Main, edit);
     }

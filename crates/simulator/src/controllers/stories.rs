@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::testing::Stage;
-use crate::value::{at, controller, integer, name, set, text, unset};
+use crate::value::{at, condition, controller, integer, name, set, text, unset};
 
 const KINDS: &[(&str, &str)] = &[
     ("Deployment", "deployments.apps"),
@@ -99,8 +99,7 @@ fn sorted(value: &Value) -> Value {
 }
 
 fn plain(object: &Arc<Value>) -> Value {
-    // What the API server writes into DaemonSets and Jobs is none of the controllers' doing.
-    let gone = ["last-applied", "scheduled-timestamp", "template.generation", "controller-uid", "job-name"];
+    let gone = ["last-applied", "scheduled-timestamp", "controller-uid"];
     let without = |field: &str| {
         let mut map = at(object, field).as_object().cloned().unwrap_or_default();
         map.retain(|key, _| !gone.iter().any(|gone| key.contains(gone)));
@@ -316,4 +315,31 @@ async fn cron_jobs() {
     story.stage.pass(3 * 60 + 20).await;
     story.step("ran");
     story.compare_with(include_str!("../../fixtures/stories/cron-jobs.json"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_shows_in_the_deployment() {
+    let story = Story::begin();
+    story.stage.create(json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default"},
+        "spec": {"hard": {"pods": "2"}},
+    }));
+    story.stage.pass(1).await;
+    story.stage.create(workload("Deployment", "cart", "cart:1", json!({"replicas": 4})));
+    story.stage.pass(30).await;
+    let cart = story.stage.get("deployments.apps", "cart");
+    assert_eq!(integer(&cart, "/status/availableReplicas"), Some(2));
+    let failure = condition(&cart, "ReplicaFailure").unwrap();
+    assert_eq!(text(failure, "/reason"), "FailedCreate");
+    assert!(
+        text(failure, "/message")
+            .ends_with(" is forbidden: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"),
+        "{failure}"
+    );
+    story.patch("resourcequotas", "q", json!({"spec": {"hard": {"pods": "10"}}}));
+    // It is tried again by itself, after waits that double.
+    story.stage.pass(120).await;
+    let cart = story.stage.get("deployments.apps", "cart");
+    assert_eq!(integer(&cart, "/status/availableReplicas"), Some(4));
+    assert!(condition(&cart, "ReplicaFailure").is_none());
 }

@@ -107,11 +107,11 @@ async fn surging_the_new_pod_comes_before_the_old_one_goes() {
 #[tokio::test(start_paused = true)]
 async fn pods_that_fail_again_and_again_are_left_lying_ever_longer() {
     let mut stage = Stage::new();
-    stage.create("nodes", node("node-1", None));
+    add(&stage, node("node-1", None));
     let mut daemon = daemon_set();
     set(&mut daemon, "/spec/template/spec/containers/0/image", json!("fails:1"));
     stage.create("daemonsets.apps", daemon);
     stage.pass(3600).await;
-    let created = stage.events("log").iter().filter(|event| event.starts_with("SuccessfulCreate")).count();
+    let created = stage.created("pods");
     assert!((10..20).contains(&created), "{created}");
 }
