@@ -155,8 +155,8 @@ impl Store {
 
     /// Forgets all history: watches that begin before now, and lists that go on from then, get 410 Gone.
     pub(crate) fn compact(&mut self) {
+        // The changes stay: a watch that is connected may not have read the last ones yet.
         for past in self.past.values_mut() {
-            past.changes.clear();
             past.compacted = self.revision;
         }
     }
@@ -170,12 +170,21 @@ impl Store {
         resource: &Resource,
         revision: u64,
     ) -> Result<impl Iterator<Item = &'a Change> + use<'a>, TooOld> {
-        let past = self.past.get(resource);
-        if past.is_some_and(|past| revision < past.compacted) {
+        if self.past.get(resource).is_some_and(|past| revision < past.compacted) {
             return Err(TooOld);
         }
+        Ok(self.unread(resource, revision))
+    }
+
+    /// The changes of a resource after a revision, oldest first, for who has read all before it.
+    pub(crate) fn unread<'a>(
+        &'a self,
+        resource: &Resource,
+        revision: u64,
+    ) -> impl Iterator<Item = &'a Change> + use<'a> {
+        let past = self.past.get(resource);
         let from = past.map_or(0, |past| past.changes.partition_point(|change| change.revision <= revision));
-        Ok(past.into_iter().flat_map(move |past| past.changes.range(from..)))
+        past.into_iter().flat_map(move |past| past.changes.range(from..))
     }
 
     /// The objects of a resource as they were at a revision, by namespace and name.

@@ -302,6 +302,12 @@ async fn kubes_watcher_goes_on_after_410_and_interruptions() {
             }
         };
         assert_eq!(next().await, "a");
+        tokio::time::timeout(Duration::from_secs(1), next()).await.unwrap_err();
+        // Who is connected does not notice a compaction.
+        simulator.compact();
+        let change = |it: &mut Value| set(it, "/data/streaming", json!(streaming.to_string()));
+        simulator.edit("ci", &Key::new("configmaps", "shop", "a"), change).unwrap();
+        assert_eq!(next().await, "a");
         simulator.interrupt_watches();
         let name = format!("b-{streaming}");
         let later = async {

@@ -81,7 +81,12 @@ impl State {
             }
         } else if let Some(asked) = asked.filter(|asked| *asked > 0) {
             watch.seen = asked;
-            watch.read(self);
+            if self.store.since(&resource, asked).is_err() {
+                let message = format!("too old resource version: {asked} ({now})");
+                watch.fail(&Failure::gone(message));
+            } else {
+                watch.read(self);
+            }
         }
         Ok(Reply::Watch(Box::new(watch)))
     }
@@ -140,13 +145,9 @@ impl Watch {
         }
     }
 
+    /// Reads what changed since it last did.
     fn read(&mut self, state: &State) {
-        let Ok(changes) = state.store.since(&self.chosen.kind.resource(), self.seen) else {
-            let message = format!("too old resource version: {} ({})", self.seen, state.store.revision());
-            self.fail(&Failure::gone(message));
-            return;
-        };
-        for change in changes {
+        for change in state.store.unread(&self.chosen.kind.resource(), self.seen) {
             self.change(change);
         }
         // One that began in the future hears nothing until then.
