@@ -200,7 +200,7 @@ pub(crate) struct SimulateArgs {
     /// Print what happened, a line each
     #[arg(long, conflicts_with = "json")]
     pub(crate) trace: bool,
-    /// Write a report to this file
+    /// Write a self-contained HTML page with a picture of each run
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }

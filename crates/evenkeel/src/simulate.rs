@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use evenkeel_scenarios::{Disk, RunOptions, RunReport, Scenario};
+use evenkeel_scenarios::html::model::{RunPage, ScenarioPage};
+use evenkeel_scenarios::{Disk, RunOptions, RunReport, Scenario, html};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::SimulateArgs;
@@ -31,8 +33,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
     };
     let reports = run_all(&scenarios, args)?;
     if let Some(file) = &args.report {
-        let text = serde_json::to_string_pretty(&reports)?;
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+        let page = RunPage { title: "evenkeel simulate".to_owned(), scenarios: reports.iter().map(ScenarioPage::from).collect() };
+        std::fs::write(file, html::run_page(&page)).with_context(|| format!("writing {}", file.display()))?;
     }
     if args.json {
         output::print(&(serde_json::to_string_pretty(&reports)? + "\n"))?;
@@ -56,7 +58,9 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
 
 fn scenarios(args: &SimulateArgs) -> Result<Vec<Scenario>, String> {
     let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
-    for file in check::files(&args.paths)? {
+    // Beside scenarios lie the rules of the simulated Prometheus.
+    let is_scenario = |file: &PathBuf| !file.parent().is_some_and(|directory| directory.ends_with("rules"));
+    for file in check::files(&args.paths)?.into_iter().filter(is_scenario) {
         let origin = file.display().to_string();
         let text = std::fs::read_to_string(&file).map_err(|error| format!("{origin}: can't be read: {error}"))?;
         let (found, wrong) = evenkeel_scenarios::load(&text, &origin, &Disk);

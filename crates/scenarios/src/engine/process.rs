@@ -62,7 +62,7 @@ impl Life {
         }
         self.fuse.blow();
         // Nobody listens once the simulation is over.
-        drop(self.died.send((self.id, moment)));
+        let _ = self.died.send((self.id, moment));
         std::future::pending::<()>().await;
     }
 
