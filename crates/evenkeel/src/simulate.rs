@@ -33,7 +33,10 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
     };
     let reports = run_all(&scenarios, args)?;
     if let Some(file) = &args.report {
-        let page = RunPage { title: "evenkeel simulate".to_owned(), scenarios: reports.iter().map(ScenarioPage::from).collect() };
+        let page = RunPage {
+            title: "evenkeel simulate".to_owned(),
+            scenarios: reports.iter().map(ScenarioPage::from).collect(),
+        };
         std::fs::write(file, html::run_page(&page)).with_context(|| format!("writing {}", file.display()))?;
     }
     if args.json {

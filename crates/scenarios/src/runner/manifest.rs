@@ -19,8 +19,14 @@ pub(crate) fn written_out(workload: &WorkloadSpec) -> Vec<Value> {
     if let Some(port) = workload.port {
         container["ports"] = json!([{ "containerPort": port }]);
     }
+    let runs_to_an_end = matches!(kind, Kind::Job | Kind::CronJob);
+    if !runs_to_an_end {
+        // Without a probe a container is ready as soon as it runs, whatever its image's life says.
+        let port = workload.port.unwrap_or(8080);
+        container["readinessProbe"] = json!({ "httpGet": { "path": "/ready", "port": port }, "periodSeconds": 2 });
+    }
     let mut pod = json!({ "containers": [container] });
-    if matches!(kind, Kind::Job | Kind::CronJob) {
+    if runs_to_an_end {
         pod["restartPolicy"] = json!("Never");
     }
     let template = json!({ "metadata": { "labels": labels }, "spec": pod });

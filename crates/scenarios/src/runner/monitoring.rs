@@ -55,7 +55,8 @@ pub(crate) async fn deliver(stage: Arc<Stage>) {
 /// Silences alerts, as `amtool silence add` does.
 pub(crate) fn silence(simulator: &Simulator, by: &str, silence: &Silence) -> Result<(), String> {
     let now = simulator.clock().now();
-    let matcher = |(name, value): (&String, &String)| json!({"name": name, "value": value, "isRegex": false, "isEqual": true});
+    let matcher =
+        |(name, value): (&String, &String)| json!({"name": name, "value": value, "isRegex": false, "isEqual": true});
     let body = json!({
         "matchers": silence.matchers.iter().map(matcher).collect::<Vec<_>>(),
         "startsAt": now,
