@@ -266,7 +266,9 @@ fn taints(object: &Value, problems: &mut Problems) {
 }
 
 fn event(object: &Value, problems: &mut Problems) {
-    let about = text(object, "/involvedObject/namespace");
+    // The same object by its two names: `involvedObject` in the core group, `regarding` in events.k8s.io.
+    let is_new = text(object, "/apiVersion") == "events.k8s.io/v1";
+    let about = text(object, if is_new { "/regarding/namespace" } else { "/involvedObject/namespace" });
     let home = if about.is_empty() { "default" } else { about };
     if namespace(object) != home {
         let why = "does not match event.namespace";
