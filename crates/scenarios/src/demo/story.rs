@@ -129,6 +129,9 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
     let first = proposed.map(|it| it.at).or_else(|| remediation.phases.first().map(|phase| phase.at));
     if let Some(at) = first {
         let text = match remediation.action {
+            ActionName::Notify => {
+                format!("no playbook is for {}: to be noted ({})", remediation.target, remediation.step)
+            }
             ActionName::Escalate => format!("calls a person about {} ({})", remediation.target, remediation.step),
             action => format!("{action} {} would help ({})", remediation.target, remediation.step),
         };
@@ -156,6 +159,9 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
             }
             Phase::Verifying if !tells => {
                 some.push(line(at, "verify", Tone::Plain, "done; now watching whether it helps".to_owned()));
+            }
+            Phase::Succeeded if remediation.action == ActionName::Notify => {
+                some.push(line(at, "noted", Tone::Plain, "written down for whoever looks".to_owned()));
             }
             Phase::Succeeded if tells => {
                 some.push(line(at, "called", Tone::Good, "a person has been called".to_owned()));
