@@ -28,10 +28,12 @@ mod stage;
 mod stateful_set;
 #[cfg(test)]
 mod stories;
+mod unmodelled;
 mod volumes;
 
 pub(crate) use kubelet::{Asked, PodLife, program, running_since};
 pub(crate) use recorder::{Note, Recorded};
+pub(crate) use unmodelled::refuse as refuse_unmodelled;
 
 use std::sync::Arc;
 

@@ -58,6 +58,7 @@ pub(crate) fn admit(
 fn admit_built_in(state: &mut State, kind: &Kind, object: &mut Value, old: Option<&Value>) -> Result<(), Failure> {
     tidy::tidy(kind, object);
     builtin::default(kind, object)?;
+    crate::controllers::refuse_unmodelled(kind, object)?;
     if old.is_none() {
         admission::mutate(state, kind, object)?;
     }

@@ -181,6 +181,11 @@ fn sync(cluster: &mut Cluster<'_>, job: &Value, backoff: &mut Backoff) -> Result
         }
         return Ok(None);
     }
+    if text(job, "/spec/completionMode") == "Indexed" {
+        // Left alone, and said aloud, rather than run as if it were not indexed.
+        cluster.record(job, "Warning", "NotSimulated", "Indexed Jobs are not simulated: no pods will be created");
+        return Ok(None);
+    }
     let mut look = Look {
         succeeded: integer(job, "/status/succeeded").unwrap_or(0),
         failed: integer(job, "/status/failed").unwrap_or(0),
