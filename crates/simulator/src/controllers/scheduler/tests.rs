@@ -34,7 +34,8 @@ async fn the_emptiest_node_takes_the_pod_and_the_first_by_name_among_equals() {
     );
 }
 
-// Wordings as kube-scheduler 1.36.3 gave them for three nodes: one tainted, one cordoned, one full.
+// Wordings as kube-scheduler 1.36.3 gave them for three nodes, one tainted, one cordoned, one full:
+// fixtures/scheduling.json.
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_fits_nowhere_is_told_why_in_the_schedulers_words() {
     let stage = Stage::new(0, &[]);
