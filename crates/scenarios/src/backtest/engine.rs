@@ -136,7 +136,7 @@ impl<'a> Engine<'a> {
                 Due::Step { key, number } => self.go_on(&key, number),
             }
         }
-        if to - self.now.max(self.swept) > SWEEP || self.now - self.swept > SWEEP {
+        if self.now - self.swept > SWEEP {
             self.sweep();
         }
     }

@@ -57,7 +57,7 @@ fn result(scenario: &ScenarioPage) -> (&'static str, Tone) {
 }
 
 fn time_to_repair(scenario: &ScenarioPage) -> Option<String> {
-    let (at, from) = (scenario.repaired_at?, scenario.broken_at?);
+    let (at, from) = (scenario.repaired_at.filter(|_| scenario.repaired == Some(true))?, scenario.broken_at?);
     Some(offset(at - from))
 }
 

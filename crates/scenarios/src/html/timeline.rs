@@ -17,6 +17,8 @@ const HEALTH: f64 = 38.0;
 const APART: f64 = 9.0;
 /// Labels are cut at so many characters.
 const LABEL: usize = 34;
+/// The width of a letter, about.
+const LETTER: f64 = 6.4;
 /// So many lanes of one sort; more are said to be there.
 const MAX_LANES: usize = 12;
 
@@ -29,14 +31,16 @@ struct Picture<'a> {
 /// The picture, as SVG.
 pub(super) fn timeline(report: &ScenarioPage) -> String {
     let mut picture = Picture { report, lanes: String::new(), y: TOP };
-    picture.events("changes", &[(EventKind::Change, "change"), (EventKind::Fault, "fault")]);
+    picture.events("changes", EventKind::Change, "change");
+    picture.events("trouble for the engine", EventKind::Fault, "fault");
     for signal in report.signals.iter().take(MAX_LANES) {
         picture.signal(&signal.name, &signal.object, &signal.firing);
     }
     picture.more(report.signals.len(), "signals");
-    picture.events("decisions", &[(EventKind::Decision, "decision"), (EventKind::Verdict, "verdict")]);
-    picture.events("actions", &[(EventKind::Action, "action")]);
-    picture.events("outcomes", &[(EventKind::Outcome, "outcome")]);
+    picture.events("decisions", EventKind::Decision, "decision");
+    picture.events("verdicts", EventKind::Verdict, "verdict");
+    picture.events("actions", EventKind::Action, "action");
+    picture.events("outcomes", EventKind::Outcome, "outcome");
     for health in report.health.iter().take(MAX_LANES) {
         picture.health(&health.object, &health.points.iter().map(|it| (it.at, it.well)).collect::<Vec<_>>());
     }
@@ -71,17 +75,15 @@ impl Picture<'_> {
         );
     }
 
-    /// Marks of one lane, one under the other in words, beside each other in time.
-    fn events(&mut self, name: &str, kinds: &[(EventKind, &'static str)]) {
-        let class = |kind: EventKind| kinds.iter().find(|(of, _)| *of == kind).map(|(_, class)| *class);
-        let mut marks: Vec<(f64, &'static str, Vec<String>)> = Vec::new();
-        for event in &self.report.events {
-            let Some(class) = class(event.kind) else { continue };
+    /// Marks of one lane, with words where there is room for them.
+    fn events(&mut self, name: &str, kind: EventKind, class: &str) {
+        let mut marks: Vec<(f64, Vec<String>)> = Vec::new();
+        for event in self.report.events.iter().filter(|event| event.kind == kind) {
             let x = self.x(event.at);
             let said = format!("+{} {}", offset(event.at - self.report.start), event.text);
             match marks.last_mut() {
-                Some((last, of, said_before)) if x - *last < APART && *of == class => said_before.push(said),
-                _ => marks.push((x, class, vec![said])),
+                Some((last, said_before)) if x - *last < APART => said_before.push(said),
+                _ => marks.push((x, vec![said])),
             }
         }
         if marks.is_empty() {
@@ -90,23 +92,29 @@ impl Picture<'_> {
         self.rule();
         self.label(name, name);
         let middle = self.y + LANE / 2.0;
-        for (n, (x, class, said)) in marks.iter().enumerate() {
+        // How far words of the mark before reach.
+        let mut taken = LEFT;
+        for (n, (x, said)) in marks.iter().enumerate() {
             let title = escape(&said.join("\n"));
             let _ = writeln!(self.lanes, "<g>{}<title>{title}</title></g>", shape(class, *x, middle));
-            // In words where there is room until the next mark.
-            let room = marks.get(n + 1).map_or(WIDTH - RIGHT, |(next, ..)| *next) - x - 14.0;
             let first = said.first().and_then(|said| said.split_once(' ')).map_or("", |(_, text)| text);
-            let more = if said.len() > 1 { format!("{} ×{}", first, said.len()) } else { first.to_owned() };
-            let letters = (room / 6.6).floor();
-            if letters >= 6.0 {
-                let text = cut_to(&more, letters);
+            let words = if said.len() > 1 { format!("{} of: {first}", said.len()) } else { first.to_owned() };
+            let after = marks.get(n + 1).map_or(WIDTH - RIGHT, |(next, _)| *next - 8.0) - x - 10.0;
+            let before = x - 10.0 - taken;
+            let long = float_of(words.chars().count()) * LETTER;
+            let (at, anchor, room) =
+                if long > after && before > after { (x - 10.0, "end", before) } else { (x + 10.0, "start", after) };
+            taken = x + 8.0;
+            if room / LETTER >= 6.0 {
                 let _ = writeln!(
                     self.lanes,
-                    "<text class=\"faint-text\" x=\"{:.1}\" y=\"{:.1}\" aria-hidden=\"true\">{}</text>",
-                    x + 10.0,
+                    "<text class=\"faint-text\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" aria-hidden=\"true\">{}</text>",
                     middle + 4.0,
-                    escape(&text)
+                    escape(&cut_to(&words, room / LETTER))
                 );
+                if anchor == "start" {
+                    taken = at + long.min(room);
+                }
             }
         }
         self.y += LANE;
@@ -115,7 +123,7 @@ impl Picture<'_> {
     fn signal(&mut self, name: &str, object: &str, firing: &[(DateTime<Utc>, Option<DateTime<Utc>>)]) {
         self.rule();
         self.label(name, &format!("{name} on {object}"));
-        for (from, to) in firing {
+        for (from, to) in firing.iter().filter(|(from, _)| *from < self.report.end) {
             let (left, right) = (self.x(*from), self.x(to.unwrap_or(self.report.end)));
             let until = to.map_or("the end".to_owned(), |to| format!("+{}", offset(to - self.report.start)));
             let _ = writeln!(
@@ -161,7 +169,15 @@ impl Picture<'_> {
     }
 
     fn finish(self) -> String {
-        let height = self.y + 8.0;
+        let height = self.y + 26.0;
+        let legend = if self.report.health.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "<text class=\"faint-text\" x=\"{LEFT}\" y=\"{:.1}\">objects: filled from below as far as they are well</text>",
+                self.y + 18.0
+            )
+        };
         let mut axis = String::new();
         let whole = (self.report.end - self.report.start).num_seconds().max(1);
         let step = tick(whole);
@@ -188,7 +204,7 @@ impl Picture<'_> {
         format!(
             "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Timeline of {name}\">\n\
              <svg class=\"timeline\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\" role=\"img\" aria-label=\"Timeline of {name}; the table below says the same in words\">\n\
-             {axis}{lanes}</svg></div>\n",
+             {axis}{lanes}{legend}</svg></div>\n",
             name = escape(&self.report.name),
             lanes = self.lanes
         )
@@ -242,6 +258,10 @@ fn cut_to(text: &str, letters: f64) -> String {
     }
     let end: String = text.chars().take(most.saturating_sub(1)).collect();
     format!("{end}…")
+}
+
+fn float_of(number: usize) -> f64 {
+    float(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn float(number: i64) -> f64 {

@@ -125,6 +125,8 @@ pub struct Case {
     /// For what would have been done: how long after that it healed by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healed_after_seconds: Option<i64>,
+    /// For what would have been done: it is ill still.
+    pub still_ill: bool,
 }
 
 /// A signal that no playbook is for.
@@ -247,6 +249,7 @@ impl Tally {
         }
         let phase = status.map(|status| status.phase);
         self.one.proposed += 1;
+        let ill_before = self.one.still_ill;
         let healed_after = self.count(remediation, status, phase, episodes);
         self.one.cases.push(Case {
             remediation: proposal.name(),
@@ -256,6 +259,7 @@ impl Tally {
             phase,
             reason: status.map(|status| status.reason.clone()).unwrap_or_default(),
             healed_after_seconds: healed_after,
+            still_ill: self.one.still_ill > ill_before,
         });
     }
 

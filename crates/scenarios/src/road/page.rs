@@ -111,6 +111,7 @@ fn cases(page: &mut Page, n: usize, one: &OnePlaybook) {
             };
             let phase = case.phase.map_or("not judged yet".to_owned(), |phase| phase.to_string());
             let alone = case.healed_after_seconds.map(|after| format!("healed alone after {}", span(after)));
+            let alone = alone.or_else(|| case.still_ill.then(|| "still ill".to_owned()));
             vec![
                 Cell::text(case.at.format("%Y-%m-%d %H:%M").to_string()),
                 Cell::text(&case.title),
