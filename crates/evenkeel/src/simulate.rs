@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use evenkeel_scenarios::html::model::{RunPage, ScenarioPage};
-use evenkeel_scenarios::{Disk, RunOptions, RunReport, Scenario, html};
+use evenkeel_scenarios::html::{self, model::RunPage};
+use evenkeel_scenarios::{Disk, RunOptions, RunReport, Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::SimulateArgs;
@@ -33,11 +33,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
     };
     let reports = run_all(&scenarios, args)?;
     if let Some(file) = &args.report {
-        let page = RunPage {
-            title: "evenkeel simulate".to_owned(),
-            scenarios: reports.iter().map(ScenarioPage::from).collect(),
-        };
-        std::fs::write(file, html::run_page(&page)).with_context(|| format!("writing {}", file.display()))?;
+        let page = html::run_page(&RunPage::of("Simulations", &reports));
+        std::fs::write(file, page).with_context(|| format!("writing {}", file.display()))?;
     }
     if args.json {
         output::print(&(serde_json::to_string_pretty(&reports)? + "\n"))?;

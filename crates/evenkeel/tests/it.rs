@@ -49,7 +49,8 @@ mod cli {
         };
         let one = run(&[]);
         assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
-        let told = format!("{signals}:2: expected a signal as `evenkeel get signals -o jsonl` writes it, found \"oops\"");
+        let told =
+            format!("{signals}:2: expected a signal as `evenkeel get signals -o jsonl` writes it, found \"oops\"");
         assert!(stderr(&one).contains(&told), "{}", stderr(&one));
         assert_eq!(run(&["--strict"]).status.code(), Some(1));
         assert_eq!(run(&["--against-playbooks", &before, "--exit-code"]).status.code(), Some(0));

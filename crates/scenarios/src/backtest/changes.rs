@@ -33,6 +33,11 @@ impl Change {
         self.kind == "ActionPolicy" && self.name == name
     }
 
+    /// Whether it is new or gone as a whole.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.what.as_slice(), [what] if what == "added" || what == "removed")
+    }
+
     /// What of it can have mattered to an incident that this signal opened; all where that can't be told.
     pub(super) fn for_signal(&self, signal: &str) -> Self {
         let other = |what: &&String| {

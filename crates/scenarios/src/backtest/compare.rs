@@ -242,6 +242,13 @@ fn why(before: &Course, after: &Course, changes: &[Change]) -> Vec<String> {
         }
         if a.end != b.end {
             why.extend(about(&a.playbook));
+            let spoke = |change: &&Change| a.rules.iter().chain(&b.rules).any(|rule| change.is_policy(&rule.policy));
+            why.extend(changes.iter().filter(spoke).map(ToString::to_string));
+            if let (Some(then), Some(now)) = (&a.deferred, &b.deferred)
+                && then != now
+            {
+                why.push(format!("deferred: {now} (was: {then})"));
+            }
             break;
         }
     }
@@ -264,19 +271,31 @@ fn mentioned(before: &Course, after: &Course, changes: &[Change]) -> Vec<String>
     changes.iter().filter(is_named).map(ToString::to_string).collect()
 }
 
+/// What a rule comes to, without the figures after it.
+fn gist(rule: &Spoken) -> (&str, &str) {
+    (&rule.policy, rule.said.split(',').next().unwrap_or_default())
+}
+
 fn verdict_why(before: &StepTaken, after: &StepTaken, changes: &[Change]) -> Vec<String> {
-    let is_new = |rule: &&Spoken, among: &[Spoken]| !among.contains(rule);
-    let mut spoken: Vec<&Spoken> = after.rules.iter().filter(|rule| is_new(rule, &before.rules)).collect();
+    let new_of = |of: &'_ StepTaken, than: &StepTaken| -> Vec<Spoken> {
+        let of_verdict = before.verdict != after.verdict;
+        let is_new = |rule: &&Spoken| {
+            let known = |other: &Spoken| if of_verdict { gist(other) == gist(rule) } else { other == *rule };
+            !than.rules.iter().any(known)
+        };
+        of.rules.iter().filter(is_new).cloned().collect()
+    };
     let mut no_longer = "";
+    let mut spoken = new_of(after, before);
     if spoken.is_empty() {
-        spoken = before.rules.iter().filter(|rule| is_new(rule, &after.rules)).collect();
+        spoken = new_of(before, after);
         no_longer = "no longer ";
     }
     let mut why: Vec<String> = spoken
         .into_iter()
         .map(|rule| {
-            // What was changed of a policy is shorter than all that it says.
-            let change = changes.iter().find(|change| change.is_policy(&rule.policy));
+            // What was changed of a policy is shorter than all that it says; of a new one, that it is new is not enough.
+            let change = changes.iter().find(|change| change.is_policy(&rule.policy) && !change.is_whole());
             change.map_or_else(|| format!("{no_longer}{}: {}", rule.policy, rule.said), ToString::to_string)
         })
         .collect();

@@ -40,7 +40,7 @@ pub fn text(verdicts: &Verdicts) -> String {
 pub fn markdown(verdicts: &Verdicts) -> String {
     let mut out = String::from("### Backtest\n\n");
     for line in header(verdicts) {
-        let _ = writeln!(out, "{line}  ");
+        let _ = writeln!(out, "{}  ", escape(&line));
     }
     let rows = rows(verdicts);
     if !rows.rows.is_empty() {

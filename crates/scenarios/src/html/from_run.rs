@@ -5,8 +5,34 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use evenkeel_model::{Phase, SignalState};
 
-use super::model::{Event, EventKind, Health, HealthPoint, ScenarioPage, SignalBar};
+use super::model::{Event, EventKind, Health, HealthPoint, RunPage, ScenarioPage, SignalBar};
 use crate::RunReport;
+
+/// Of each scenario, so many failed runs are shown besides the first.
+const FAILED_SHOWN: usize = 3;
+
+impl RunPage {
+    /// The page of runs that come by scenario and seed: a thousand seeds are not a thousand pictures.
+    pub fn of(title: &str, reports: &[RunReport]) -> Self {
+        let mut failed_of: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut shown = Vec::new();
+        for report in reports {
+            let is_first = !failed_of.contains_key(report.scenario.as_str());
+            let failed = failed_of.entry(&report.scenario).or_default();
+            let fails = !report.violations.is_empty();
+            *failed += usize::from(fails);
+            if is_first || (fails && *failed <= FAILED_SHOWN) {
+                shown.push(ScenarioPage::from(report));
+            }
+        }
+        Self {
+            title: title.to_owned(),
+            runs: reports.len(),
+            failed: reports.iter().filter(|report| !report.violations.is_empty()).count(),
+            scenarios: shown,
+        }
+    }
+}
 
 impl From<&RunReport> for ScenarioPage {
     fn from(report: &RunReport) -> Self {

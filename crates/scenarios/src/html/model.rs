@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct RunPage {
     /// What was run: `evenkeel simulate simulations/`.
     pub title: String,
-    /// The scenarios, in order.
+    /// Runs in all.
+    pub runs: usize,
+    /// Runs with violations.
+    pub failed: usize,
+    /// Those that are shown, in order: one of each scenario, and some of those that failed.
     pub scenarios: Vec<ScenarioPage>,
 }
 

@@ -1,5 +1,7 @@
 //! The page of a run: a table, then each scenario with its picture and its story.
 
+use std::collections::BTreeSet;
+
 use super::model::{EventKind, RunPage, ScenarioPage};
 use super::page::{Cell, Page, Tone, escape};
 use super::timeline::{offset, timeline};
@@ -7,18 +9,20 @@ use super::timeline::{offset, timeline};
 /// The page.
 pub fn run_page(report: &RunPage) -> String {
     let mut page = Page::new(&report.title);
-    let all = report.scenarios.len();
-    let failed = report.scenarios.iter().filter(|it| !it.violations.is_empty()).count();
-    let repaired = report.scenarios.iter().filter(|it| it.repaired == Some(true)).count();
+    let (all, failed) = (report.runs, report.failed);
+    let names: BTreeSet<&str> = report.scenarios.iter().map(|it| it.name.as_str()).collect();
     page.figures(&[
-        (all.to_string(), "scenarios", Tone::Plain),
-        ((all - failed).to_string(), "passed", Tone::Good),
+        (names.len().to_string(), "scenarios", Tone::Plain),
+        (all.to_string(), "runs", Tone::Plain),
+        (all.saturating_sub(failed).to_string(), "passed", Tone::Good),
         (failed.to_string(), "failed", if failed > 0 { Tone::Bad } else { Tone::Plain }),
-        (repaired.to_string(), "repaired", Tone::Plain),
     ]);
+    if report.scenarios.len() < all {
+        page.paragraph("Shown are the first run of each scenario and the first that failed.");
+    }
     let rows: Vec<Vec<Cell>> = report.scenarios.iter().enumerate().map(|(n, it)| row(n, it)).collect();
-    let headings = ["Scenario", "Result", "Repaired", "Time to repair", "Actions", "Violations"];
-    page.table("All scenarios", &headings, &rows);
+    let headings = ["Scenario", "Seed", "Result", "Repaired", "Time to repair", "Actions", "Violations"];
+    page.table("Runs", &headings, &rows);
     for (n, scenario) in report.scenarios.iter().enumerate() {
         one(&mut page, n, scenario);
     }
@@ -36,6 +40,7 @@ fn row(n: usize, scenario: &ScenarioPage) -> Vec<Cell> {
     let violations = count(scenario.violations.len());
     vec![
         Cell::text(&scenario.name).link(format!("s{n}")),
+        Cell { tone: Tone::Faint, ..Cell::number(scenario.seed) },
         Cell::text(result).tone(tone),
         repaired,
         Cell { number: true, ..Cell::text(time.unwrap_or_else(|| "–".to_owned())) },

@@ -65,7 +65,12 @@ fn report() -> RunPage {
     forged.violations = vec!["expected no write to deployment/shop/cart, found 1 at +12m27s".to_owned()];
     forged.events.retain(|event| event.kind != EventKind::Fault);
     forged.end = at(0) + Duration::minutes(20);
-    RunPage { title: "evenkeel simulate simulations/".to_owned(), scenarios: vec![bad_image, forged] }
+    RunPage {
+        title: "evenkeel simulate simulations/".to_owned(),
+        runs: 2,
+        failed: 1,
+        scenarios: vec![bad_image, forged],
+    }
 }
 
 #[test]

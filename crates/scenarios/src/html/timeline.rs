@@ -17,6 +17,8 @@ const HEALTH: f64 = 38.0;
 const APART: f64 = 9.0;
 /// Labels are cut at so many characters.
 const LABEL: usize = 34;
+/// Words that have to be cut are shown from so many letters on.
+const ENOUGH: f64 = 12.0;
 /// The width of a letter, about.
 const LETTER: f64 = 6.4;
 /// So many lanes of one sort; more are said to be there.
@@ -98,14 +100,14 @@ impl Picture<'_> {
             let title = escape(&said.join("\n"));
             let _ = writeln!(self.lanes, "<g>{}<title>{title}</title></g>", shape(class, *x, middle));
             let first = said.first().and_then(|said| said.split_once(' ')).map_or("", |(_, text)| text);
-            let words = if said.len() > 1 { format!("{} of: {first}", said.len()) } else { first.to_owned() };
+            let words = if said.len() > 1 { format!("{}× {first}", said.len()) } else { first.to_owned() };
             let after = marks.get(n + 1).map_or(WIDTH - RIGHT, |(next, _)| *next - 8.0) - x - 10.0;
             let before = x - 10.0 - taken;
             let long = float_of(words.chars().count()) * LETTER;
             let (at, anchor, room) =
                 if long > after && before > after { (x - 10.0, "end", before) } else { (x + 10.0, "start", after) };
             taken = x + 8.0;
-            if room / LETTER >= 6.0 {
+            if long <= room || room / LETTER >= ENOUGH {
                 let _ = writeln!(
                     self.lanes,
                     "<text class=\"faint-text\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" aria-hidden=\"true\">{}</text>",
@@ -122,7 +124,8 @@ impl Picture<'_> {
 
     fn signal(&mut self, name: &str, object: &str, firing: &[(DateTime<Utc>, Option<DateTime<Utc>>)]) {
         self.rule();
-        self.label(name, &format!("{name} on {object}"));
+        let short = object.rsplit('/').next().unwrap_or_default();
+        self.label(&format!("{name} {short}"), &format!("{name} on {object}"));
         for (from, to) in firing.iter().filter(|(from, _)| *from < self.report.end) {
             let (left, right) = (self.x(*from), self.x(to.unwrap_or(self.report.end)));
             let until = to.map_or("the end".to_owned(), |to| format!("+{}", offset(to - self.report.start)));
