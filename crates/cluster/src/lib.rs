@@ -16,6 +16,7 @@ mod diff;
 mod error;
 mod owners;
 mod patch;
+pub mod promql;
 mod read;
 mod revision;
 mod snapshot;

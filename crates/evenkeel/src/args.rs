@@ -28,6 +28,30 @@ pub(crate) enum Command {
     /// Prints `file:line:col: message` for each finding. Exits with 0 when there is none, 1 when
     /// there are findings, 2 when the arguments are of no use.
     Check(CheckArgs),
+    /// Put recorded signals through playbooks and policies, and through changed ones beside them
+    ///
+    /// Tells which incidents come to something else, and why: how a change is reviewed before it is
+    /// merged. Nothing is asked of a cluster, and no fact is recorded: what is assumed instead is
+    /// printed with the result.
+    ///
+    /// Exits with 0; with 1 when the recording can't be read, or has bad lines and --strict is given;
+    /// with 2 when the playbooks or policies are of no use; with 3 when incidents come to something
+    /// else and --exit-code is given.
+    Backtest(BacktestArgs),
+    /// Tell how far the road from Audit to Enforce is
+    ///
+    /// Per playbook: what it would have done, what healed by itself and after how long, what did not
+    /// help or came again; signals that no playbook is for, and playbooks that match nothing.
+    Report(ReportArgs),
+    /// See it work: a simulated shop breaks in four ways, the real engine on it
+    ///
+    /// Needs no cluster, no NATS and no network.
+    Demo(DemoArgs),
+    /// Run scenarios: a simulated cluster, the real engine on it, virtual time
+    ///
+    /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
+    /// or the scenarios are of no use.
+    Simulate(SimulateArgs),
     /// List incidents, remediations or signals
     #[command(subcommand)]
     Get(Get),
@@ -68,6 +92,117 @@ pub(crate) struct CheckArgs {
     /// Files, or directories whose .yaml and .yml files are checked
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BacktestArgs {
+    /// The recording: signals (`evenkeel get signals -o jsonl`), Alertmanager's webhook payloads one
+    /// a line, its /api/v2/alerts, or a range query for ALERTS from Prometheus; gzip or plain; - is
+    /// stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signals: PathBuf,
+    /// Today's playbooks: a file, or a directory [default: playbooks]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) playbooks: Option<PathBuf>,
+    /// Today's policies: a file, or a directory [default: policies]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policies: Option<PathBuf>,
+    /// Changed playbooks to compare with
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against_playbooks: Option<PathBuf>,
+    /// Changed policies to compare with
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against_policies: Option<PathBuf>,
+    /// What is taken for the facts that playbooks ask of the cluster: facts-hold (all conditions
+    /// hold) or unknown (an incident ends at the question)
+    #[arg(long, value_name = "WHAT", default_value = "facts-hold", value_parser = crate::backtest::parse_assume)]
+    pub(crate) assume: evenkeel_scenarios::backtest::Assume,
+    /// By how much signals may be out of order
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub(crate) disorder: evenkeel_model::Span,
+    /// Fail when a line can't be read
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Exit with 3 when incidents come to something else
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// One JSON document
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Markdown, for a comment on a pull request
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// The configuration file, for protected namespaces, exporters and the planner's patience;
+    /// without one, defaults and EVENKEEL_… variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BacktestFormat {
+    Text,
+    Markdown,
+    Json,
+}
+
+impl BacktestArgs {
+    pub(crate) fn format(&self) -> BacktestFormat {
+        match (self.json, self.markdown) {
+            (true, _) => BacktestFormat::Json,
+            (false, true) => BacktestFormat::Markdown,
+            (false, false) => BacktestFormat::Text,
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// How far back, such as 24h or 7d
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(crate) since: evenkeel_model::Span,
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a self-contained HTML page, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Don't wait for the reader
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Another course of chance
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SimulateArgs {
+    /// Scenarios, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The first seed; 0 leaves every event at the time the scenario says
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// How many seeds, from the first on; each varies chance and timing
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) runs: u64,
+    /// Add random trouble: dying processes, the bus away, API errors, duplicates, clock skew
+    #[arg(long)]
+    pub(crate) engine_faults: bool,
+    /// Write all there is to know of each run as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print what happened, a line each
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) trace: bool,
+    /// Write a self-contained HTML page with a picture of each run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Where people's commands find the cluster and the bus.
@@ -209,4 +344,6 @@ pub(crate) enum Page {
     Facts,
     /// JSON Schema of a playbook, for editors
     PlaybookSchema,
+    /// JSON Schema of a simulation, for editors
+    SimulationSchema,
 }

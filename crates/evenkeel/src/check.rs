@@ -32,7 +32,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     }
     output::print(&text)?;
     if found.problems.is_empty() {
-        output::warn(&format!("{} playbooks and {} policies, no findings", found.playbooks, found.policies));
+        output::warn(&found.summary());
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(FINDINGS))
@@ -75,12 +75,24 @@ fn below(directory: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), String> 
 struct Found {
     playbooks: usize,
     policies: usize,
+    simulations: usize,
     problems: Vec<Problem>,
+}
+
+impl Found {
+    fn summary(&self) -> String {
+        let simulations = match self.simulations {
+            0 => String::new(),
+            count => format!(" and {count} simulations"),
+        };
+        format!("{} playbooks and {} policies{simulations}, no findings", self.playbooks, self.policies)
+    }
 }
 
 fn check(files: &[PathBuf]) -> Found {
     let mut playbooks: Vec<Loaded> = Vec::new();
     let mut policies = Vec::new();
+    let mut simulations = 0;
     let mut problems = Vec::new();
     for file in files {
         let origin = file.display().to_string();
@@ -98,12 +110,15 @@ fn check(files: &[PathBuf]) -> Found {
         let (documents, found) = yaml::documents::<ActionPolicySpec>(&text, &origin, "ActionPolicy");
         policies.extend(documents);
         problems.extend(found);
+        let (scenarios, found) = evenkeel_scenarios::load(&text, &origin, &evenkeel_scenarios::Disk);
+        simulations += scenarios.len();
+        problems.extend(found);
     }
     problems.extend(evenkeel_playbook::check(&playbooks));
     problems.extend(wrong_with(&policies));
     problems.sort();
     problems.dedup();
-    Found { playbooks: playbooks.len(), policies: policies.len(), problems }
+    Found { playbooks: playbooks.len(), policies: policies.len(), simulations, problems }
 }
 
 /// What is wrong with policies, each by itself, and two of one name: the API server would keep the later.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use evenkeel_bus::permissions::Plane;
 use evenkeel_bus::{Authentication, Bus, BusError, Cluster, JetStreamBus, JetStreamOptions, Tls};
+use evenkeel_runtime::http::{Network, Outbound};
 use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -53,6 +54,11 @@ pub(crate) async fn bus(
             () = tokio::time::sleep(backoff.next()) => {}
         }
     }
+}
+
+/// How other servers are asked.
+pub(crate) fn outbound() -> Result<Arc<dyn Outbound>> {
+    Ok(Arc::new(Network::new()?))
 }
 
 /// The configured JetStream, for the user of a plane.

@@ -20,6 +20,7 @@ pub(crate) fn run(args: &DocsArgs) -> Result<()> {
         (Page::Cli, "cli.md"),
         (Page::Facts, "facts.md"),
         (Page::PlaybookSchema, "playbook.schema.json"),
+        (Page::SimulationSchema, "simulation.schema.json"),
     ] {
         let path = dir.join(file);
         std::fs::write(&path, write(page)?).with_context(|| format!("writing {}", path.display()))?;
@@ -38,6 +39,7 @@ fn write(page: Page) -> Result<String> {
         Page::Configuration => Ok(configuration()),
         Page::Cli => cli(),
         Page::Facts => facts_page(),
+        Page::SimulationSchema => Ok(serde_json::to_string_pretty(&evenkeel_scenarios::schema())? + "\n"),
         Page::PlaybookSchema => Ok(serde_json::to_string_pretty(&evenkeel_playbook::schema())? + "\n"),
     }
 }

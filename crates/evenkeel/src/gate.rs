@@ -28,6 +28,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let reader = connect::reader(&config.kubernetes).await?;
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
     let playbooks = source(&config.playbooks.from)?;
+    let outbound = connect::outbound()?;
     let connected = health.part("bus connection");
     process.spawn("gateway", async move {
         let Some(bus) = connect::bus(transport, &connected, &shutdown).await? else { return Ok(()) };
@@ -43,6 +44,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             reader,
             writer,
             playbooks,
+            outbound,
         };
         Ok(evenkeel_gateway::run(parts, shutdown).await?)
     });

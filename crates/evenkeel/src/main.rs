@@ -2,11 +2,13 @@
 
 mod all;
 mod args;
+mod backtest;
 mod bus;
 mod check;
 mod config;
 mod connect;
 mod crds;
+mod demo;
 mod describe;
 mod docs;
 mod gate;
@@ -17,7 +19,9 @@ mod playbooks;
 mod process;
 mod rbac;
 mod reason;
+mod report;
 mod run;
+mod simulate;
 #[cfg(test)]
 mod testing;
 

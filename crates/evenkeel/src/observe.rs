@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use evenkeel_bus::permissions::Plane;
-use evenkeel_observer::{Metrics, Parts, PlaybookSource};
+use evenkeel_observer::{Listen, Metrics, Parts, PlaybookSource};
 use evenkeel_runtime::WallClock;
 
 use crate::args::PlaneArgs;
@@ -25,6 +25,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let metrics = Metrics::register(&mut process.registry);
     let (health, shutdown) = (process.health("observer"), process.shutdown.clone());
     let client = connect::reader(&config.kubernetes).await?;
+    let outbound = connect::outbound()?;
     let connected = health.part("bus connection");
     process.spawn("observer", async move {
         let Some(bus) = connect::bus(transport, &connected, &shutdown).await? else { return Ok(()) };
@@ -32,7 +33,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             config: config.observer,
             cluster: config.cluster,
             namespace: config.namespace,
-            listen: config.listen,
+            listen: Listen::Address(config.listen),
             dev,
             playbooks: source(&config.playbooks.from),
             bus,
@@ -40,6 +41,8 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             health,
             metrics,
             client,
+            outbound,
+            seed: u64::from(std::process::id()),
         };
         Ok(evenkeel_observer::run(parts, shutdown).await?)
     });

@@ -70,6 +70,7 @@ impl Process {
             tokio::time::sleep(DRAIN).await;
         };
         let ended = tokio::select! {
+            biased;
             ended = self.planes.join() => ended.map_err(anyhow::Error::from),
             () = too_late => Err(anyhow!("did not drain within {} s; what was in hand is taken up by another process", DRAIN.as_secs())),
         };

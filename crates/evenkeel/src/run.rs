@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
-use crate::{all, bus, check, crds, describe, docs, gate, get, observe, output, rbac, reason};
+use crate::{
+    all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report, simulate,
+};
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -21,6 +23,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => return check::run(&args),
+        Command::Backtest(args) => return backtest::run(&args),
+        Command::Report(args) => wait(report::run(&args))?,
+        Command::Demo(args) => return demo::run(&args),
+        Command::Simulate(args) => return simulate::run(&args),
         Command::Crds => crds::run()?,
         Command::Rbac(args) => rbac::run(&args)?,
         Command::Docs(args) => docs::run(&args)?,

@@ -28,6 +28,41 @@ mod cli {
     }
 
     #[test]
+    fn backtest_exits_with_0_1_2_or_3() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let playbooks = "apiVersion: evenkeel.dev/v1alpha1\nkind: Playbook\nmetadata: {name: tell}\nspec:\n  summary: s\n  priority: 1\n  match: {signals: [A]}\n  steps: [{name: tell, do: {escalate: {severity: Ticket}}}]\n";
+        let before = write("before.yaml", playbooks);
+        let after = write("after.yaml", &playbooks.replace("[A]", "[B]"));
+        let bad = write("bad.yaml", &playbooks.replace("summary", "sumary"));
+        let policies = write("none.yml", "");
+        let signal = r#"{"id":"1","source":"Kubernetes","name":"A","state":"Firing","severity":"Warning","cluster":"c","target":{"kind":"Deployment","namespace":"shop","name":"cart"},"startsAt":"2026-01-05T08:00:00Z","observedAt":"2026-01-05T08:00:00Z"}"#;
+        let later = signal.replace("\"1\"", "\"2\"").replace("cart", "pay").replace("08:00", "09:00");
+        let signals = write("signals.jsonl", &format!("{signal}\noops\n{later}\n"));
+        let run = |more: &[&str]| {
+            let rules = ["--playbooks", &before, "--policies", &policies];
+            evenkeel(&[&["backtest", "--signals", &signals][..], &rules, more].concat())
+        };
+        let one = run(&[]);
+        assert_eq!(one.status.code(), Some(0), "{}", stderr(&one));
+        let told =
+            format!("{signals}:2: expected a signal as `evenkeel get signals -o jsonl` writes it, found \"oops\"");
+        assert!(stderr(&one).contains(&told), "{}", stderr(&one));
+        assert_eq!(run(&["--strict"]).status.code(), Some(1));
+        assert_eq!(run(&["--against-playbooks", &before, "--exit-code"]).status.code(), Some(0));
+        assert_eq!(run(&["--against-playbooks", &after]).status.code(), Some(0));
+        assert_eq!(run(&["--against-playbooks", &after, "--exit-code"]).status.code(), Some(3));
+        let refused = run(&["--against-playbooks", &bad]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(stderr(&refused).contains("bad.yaml:5:3:"), "{}", stderr(&refused));
+        assert_eq!(evenkeel(&["backtest"]).status.code(), Some(2));
+    }
+
+    #[test]
     fn a_plane_names_what_is_wrong_with_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("evenkeel.yaml");

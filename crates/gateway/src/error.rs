@@ -64,7 +64,7 @@ pub enum Error {
     Config(#[from] crate::BadConfig),
     /// Prometheus' address is none.
     #[error("gateway.prometheusUrl: {0}")]
-    Prometheus(String),
+    Prometheus(#[source] evenkeel_runtime::http::HttpError),
     /// The bus lacks something, or can't be used.
     #[error("gateway: {what}: {source}")]
     Bus {

@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex};
 use evenkeel_bus::Bus;
 use evenkeel_model::Clock;
 use evenkeel_policy::Protected;
+use evenkeel_runtime::http::Outbound;
 use evenkeel_runtime::{Health, Shutdown, Supervisor};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -74,6 +75,8 @@ pub struct Parts {
     pub writer: Client,
     /// Where playbooks are read.
     pub playbooks: PlaybookSource,
+    /// How Prometheus is asked.
+    pub outbound: Arc<dyn Outbound>,
 }
 
 /// Runs a gateway until shutdown: the steps begun are finished, everything else is left as it
@@ -98,15 +101,17 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
 }
 
 fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
-    let Parts { config, cluster, namespace, holder, bus, clock, health, metrics, reader, writer, playbooks } = parts;
+    let Parts { config, cluster, namespace, holder, bus, clock, health, metrics, reader, writer, playbooks, outbound } =
+        parts;
     let timeout = config.request_timeout.get();
     let mut namespaces = config.protected_namespaces.clone();
     namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
     let prometheus = config
         .prometheus_url
         .as_deref()
-        .map(|url| prometheus::Prometheus::new(url, config.prometheus_timeout.get()))
-        .transpose()?;
+        .map(|url| prometheus::Prometheus::new(outbound, url, config.prometheus_timeout.get()))
+        .transpose()
+        .map_err(Error::Prometheus)?;
     Ok(Plane {
         remediations: remediations::Remediations::new(
             reader.clone(),

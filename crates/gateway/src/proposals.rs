@@ -69,6 +69,7 @@ impl Plane {
                     self.metrics.error("proposals");
                     consumer = None;
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => {}
                         () = tokio::time::sleep(backoff.next()) => {}
                     }
@@ -94,6 +95,7 @@ impl Plane {
                     }
                 }
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(backoff.next()) => {}
                 }

@@ -71,6 +71,7 @@ impl Bench {
             reader: world.client(),
             writer: world.client(),
             playbooks: PlaybookSource::Files(vec![Loaded::new("bad-rollout", playbook()).unwrap()]),
+            outbound: Arc::new(evenkeel_runtime::http::Nowhere),
         };
         let running = tokio::spawn(crate::run(parts, shutdown.clone()));
         Self { world, bus, health, shutdown, running }

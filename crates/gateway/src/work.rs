@@ -51,6 +51,7 @@ impl Plane {
                     self.metrics.error("watch");
                     health.not_ready(error.to_string());
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => {}
                         () = tokio::time::sleep(backoff.next()) => {}
                     }

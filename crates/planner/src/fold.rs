@@ -29,6 +29,11 @@ pub fn incident_key(signal: &Signal) -> String {
 /// matter. `None` means that nothing changed: all were known, or there was nothing to end.
 pub fn fold(incident: Option<Incident>, arrivals: &[Arrival], now: DateTime<Utc>) -> Option<Incident> {
     let mut current = incident;
+    fold_into(&mut current, arrivals, now).then_some(current).flatten()
+}
+
+/// As [`fold`], in place. True when anything changed.
+pub fn fold_into(current: &mut Option<Incident>, arrivals: &[Arrival], now: DateTime<Utc>) -> bool {
     let mut changed = false;
     for arrival in arrivals {
         let signal = &arrival.signal;
@@ -39,14 +44,14 @@ pub fn fold(incident: Option<Incident>, arrivals: &[Arrival], now: DateTime<Utc>
         let is_open = current.as_ref().is_some_and(|incident| incident.closed_at.is_none());
         let opens = signal.state == SignalState::Firing && !is_open && !ended_before(current.as_ref(), signal);
         if opens {
-            current = Some(open(current, arrival, now));
+            *current = Some(open(current.take(), arrival, now));
         } else if current.is_none() {
             // The end came before its beginning: kept, closed, so that the beginning opens nothing.
             let mut ended = open(None, arrival, now);
             note(&mut ended, signal);
             ended.closed_at = Some(now);
             ended.wake_at = None;
-            current = Some(ended);
+            *current = Some(ended);
         }
         let Some(incident) = current.as_mut() else { continue };
         incident.seen.push(id);
@@ -58,7 +63,7 @@ pub fn fold(incident: Option<Incident>, arrivals: &[Arrival], now: DateTime<Utc>
             note(incident, signal);
         }
     }
-    changed.then_some(current).flatten()
+    changed
 }
 
 /// Whether the end of this very firing is known already: the two came in the wrong order.

@@ -4,8 +4,10 @@
 //! - [`fold`]: signals into an incident, once each, in any order;
 //! - [`wave`]: many roots with one cause;
 //! - [`record`]: outcomes into the incident they are for;
-//! - [`plan`]: what to do next.
+//! - [`plan`]: what to do next;
+//! - [`apply`]: the decision into the incident.
 
+mod apply;
 mod decision;
 mod escalation;
 mod fold;
@@ -14,8 +16,9 @@ mod outcome;
 mod plan;
 pub mod wave;
 
+pub use apply::{apply, said_before};
 pub use decision::{Decision, PlanLimits};
-pub use fold::{Arrival, close_if_over, fold, incident_key};
+pub use fold::{Arrival, close_if_over, fold, fold_into, incident_key};
 pub use outcome::record;
 pub use plan::{Situation, plan, vars};
 

@@ -214,7 +214,7 @@ spec:
         assert_eq!(problems_of(&text), "");
         assert_eq!(load(&text, "p.yaml").0.len(), 1);
         let slip = format!("apiVersion: v1\nkind: Playbok\n---\n{GOOD}");
-        assert!(problems_of(&slip).starts_with("p.yaml:2:7: kind: expected Playbook or ActionPolicy"));
+        assert!(problems_of(&slip).starts_with("p.yaml:2:7: kind: expected Playbook, ActionPolicy or Simulation"));
     }
 
     #[test]

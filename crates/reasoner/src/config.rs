@@ -48,7 +48,8 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn limits(&self) -> PlanLimits {
+    /// How patient the planner is.
+    pub fn limits(&self) -> PlanLimits {
         PlanLimits {
             expiry: self.proposal_expiry.min(Span::hours(1)),
             recheck: self.recheck,

@@ -1,19 +1,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use evenkeel_bus::{Key, Publish, Subject, TraceContext};
-use evenkeel_model::{Attempt, Decided, Incident, Proposal, Span};
-use evenkeel_planner::{Decision, Situation, close_if_over, plan, wave};
+use evenkeel_model::{Incident, Proposal};
+use evenkeel_planner::{Decision, Situation, apply, close_if_over, plan, said_before, wave};
 use evenkeel_runtime::trace;
 use tracing::Instrument as _;
 
 use crate::core::Core;
 use crate::incidents::ReadError;
 use crate::metrics::DecisionLabels;
-
-/// A decision taken too early to be worth writing twice: the same words about the same wait.
-const SAME_WAIT: chrono::Duration = chrono::Duration::seconds(1);
 
 impl Core {
     /// Plans an incident in the background; what is lost when this process ends is taken up by the
@@ -190,55 +186,4 @@ fn same_ground(current: &Incident, decided_on: &Incident) -> bool {
         && current.closed_at == decided_on.closed_at
         && current.attempts == decided_on.attempts
         && current.signals == decided_on.signals
-}
-
-fn said_before(incident: &Incident, decision: &Decision) -> bool {
-    let known = incident.decided.as_ref();
-    known.is_some_and(|known| known.what == decision.name() && known.reason == decision.reason())
-}
-
-fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
-    if !said_before(incident, decision) {
-        let (what, reason) = (decision.name().to_owned(), decision.reason().to_owned());
-        incident.decided = Some(Decided { at: now, what, reason });
-    }
-    match decision {
-        Decision::Propose { proposal, recur_within } => {
-            incident.attempts.push(attempt(proposal, *recur_within));
-            incident.wake_at = Some(now + chrono::Duration::seconds(30));
-        }
-        Decision::Escalate { proposal, reason } => {
-            incident.needs_human = Some(reason.clone());
-            incident.attempts.push(attempt(proposal, Span::seconds(0)));
-            incident.wake_at = Some(now + chrono::Duration::seconds(30));
-        }
-        Decision::WaitUntil { at, .. } => {
-            let at = *at;
-            // An open proposal is sent again meanwhile, in case its first message was lost.
-            let at = if incident.open_attempt().is_some() { at.min(now + chrono::Duration::minutes(2)) } else { at };
-            let unchanged = incident.wake_at.is_some_and(|known| (known - at).abs() < SAME_WAIT);
-            if !unchanged {
-                incident.wake_at = Some(at);
-            }
-        }
-        Decision::Ignore { .. } | Decision::NeedEvidence { .. } => incident.wake_at = None,
-    }
-}
-
-fn attempt(proposal: &Proposal, recur_within: Span) -> Attempt {
-    Attempt {
-        number: proposal.number,
-        remediation: proposal.name(),
-        playbook: proposal.playbook.clone(),
-        action: proposal.action.name(),
-        target: proposal.target.clone(),
-        proposed_at: proposal.proposed_at,
-        expires_at: proposal.expires_at,
-        proposal: Some(Box::new(proposal.clone())),
-        signals: proposal.signals.clone(),
-        recur_within,
-        phase: None,
-        reason: String::new(),
-        ended_at: None,
-    }
 }

@@ -7,6 +7,7 @@ mod backoff;
 mod clock;
 pub mod config;
 mod health;
+pub mod http;
 pub mod metrics;
 mod name;
 pub mod redact;

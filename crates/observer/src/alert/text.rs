@@ -44,7 +44,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 pub(crate) struct Labels<'a>(Vec<(Text<'a>, Text<'a>)>);
 
 impl<'a> Labels<'a> {
-    #[cfg(test)]
     /// Borrows pairs; a name that comes twice keeps its last value.
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (Text(Cow::Borrowed(name)), Text(Cow::Borrowed(value))));

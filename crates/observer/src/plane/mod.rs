@@ -3,13 +3,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use evenkeel_bus::Bus;
 use evenkeel_model::{Clock, Query};
+use evenkeel_runtime::http::{Limits, Outbound};
 use evenkeel_runtime::{BoxError, Health, HealthPart, Shutdown, Supervisor, TaskEnded};
 use k8s_openapi::api::{apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core};
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch as channel};
+use tokio::sync::{Notify, Semaphore, oneshot, watch as channel};
 
 use crate::alert::Normalizer;
 use crate::availability::{self, Records};
@@ -41,7 +43,7 @@ pub struct Parts {
     /// The engine's own namespace.
     pub namespace: String,
     /// Where webhooks are taken.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// Development: a webhook without a bearer token is allowed.
     pub dev: bool,
     /// Where playbooks come from.
@@ -56,6 +58,18 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Reads the cluster; nothing is ever written with it.
     pub client: Client,
+    /// How Prometheus and Alertmanager are asked.
+    pub outbound: Arc<dyn Outbound>,
+    /// Decides how long failed watches wait; another in every process.
+    pub seed: u64,
+}
+
+/// Where webhooks are taken.
+pub enum Listen {
+    /// On the network.
+    Address(SocketAddr),
+    /// In this process: the routes are handed to whoever posts. A token is not asked for.
+    InProcess(oneshot::Sender<Router>),
 }
 
 /// Why the observer can't run, or no longer does.
@@ -135,7 +149,8 @@ const WATCHES: [&str; 10] = [
 /// # Errors
 /// [`Error`] when it can't begin, or a part of it ended.
 pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
-    let Parts { config, cluster, listen, dev, playbooks, bus, clock, health, metrics, client, .. } = parts;
+    let Parts { config, cluster, listen, dev, playbooks, bus, clock, health, metrics, client, outbound, seed, .. } =
+        parts;
     let resolver = Resolver::new(config.targets.exporters.clone())?;
     let names: Vec<String> = resolver.names().chain(detect::NAMES).map(str::to_owned).collect();
     let normalizer = Arc::new(Normalizer::new(cluster.clone(), resolver));
@@ -149,7 +164,10 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let mut tasks = Supervisor::new(shutdown.clone());
 
     // Webhook.
-    let tokens = tokens(config.alertmanager.bearer_token_file.clone(), dev, listen).await?;
+    let tokens = match listen {
+        Listen::Address(listen) => tokens(config.alertmanager.bearer_token_file.clone(), dev, listen).await?,
+        Listen::InProcess(_) => None,
+    };
     if let Some(tokens) = tokens.clone() {
         let shutdown = shutdown.clone();
         tasks.spawn("webhook tokens", async move {
@@ -158,8 +176,6 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         });
     }
     let health_of_webhook = health.part("webhook");
-    let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { listen, source })?;
-    tracing::info!(address = %listener.local_addr().unwrap_or(listen), "webhook listens");
     let router = webhook::router(Webhook {
         config: config.alertmanager.clone(),
         tokens,
@@ -171,8 +187,17 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
     });
+    match listen {
+        Listen::Address(listen) => {
+            let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { listen, source })?;
+            tracing::info!(address = %listener.local_addr().unwrap_or(listen), "webhook listens");
+            let most = config.alertmanager.max_connections;
+            tasks.spawn("webhook", webhook::serve(listener, router, most, shutdown.clone()));
+        }
+        // Nobody who still wants it: then nobody posts.
+        Listen::InProcess(given) => drop(given.send(router)),
+    }
     health_of_webhook.ready();
-    tasks.spawn("webhook", webhook::serve(listener, router, config.alertmanager.max_connections, shutdown.clone()));
     tasks.spawn(
         "watchdog",
         watch_heartbeat(Arc::clone(&heartbeat), Arc::clone(&clock), metrics.clone(), shutdown.clone()),
@@ -188,20 +213,16 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         name,
         health: health.part(name),
         shutdown: shutdown.clone(),
+        seed,
     };
     let watches = WATCHES.map(watching);
     tasks.spawn("signals", signals(relay, watches, health.part("signals"), shutdown.clone()));
 
     // What is asked every so often.
+    let limits = Limits { timeout: config.prometheus.timeout.get(), max_bytes: config.prometheus.max_answer_bytes };
     let prometheus = config.prometheus.url.as_deref().map(|url| {
         let token = config.prometheus.bearer_token_file.clone();
-        server(
-            url,
-            token,
-            config.prometheus.timeout.get(),
-            config.prometheus.max_answer_bytes,
-            "observer.prometheus.url",
-        )
+        server(&outbound, url, token, limits, "observer.prometheus.url")
     });
     let prometheus = prometheus.transpose()?;
     if let Some(server) = prometheus.clone().filter(|_| config.prometheus.alerts) {
@@ -220,8 +241,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         );
     }
     if let Some(url) = config.alertmanager.url.as_deref() {
-        let patience = config.prometheus.timeout.get();
-        let server = server(url, None, patience, config.prometheus.max_answer_bytes, "observer.alertmanager.url")?;
+        let server = server(&outbound, url, None, limits, "observer.alertmanager.url")?;
         let interval = config.alertmanager.interval.get();
         let part = health.part("poll silences");
         tasks.spawn("poll silences", poll::quiet(server, world, interval, metrics.clone(), part, shutdown.clone()));
@@ -284,13 +304,13 @@ async fn tokens(path: Option<PathBuf>, dev: bool, listen: SocketAddr) -> Result<
 }
 
 fn server(
+    outbound: &Arc<dyn Outbound>,
     url: &str,
     token: Option<PathBuf>,
-    timeout: Duration,
-    max_bytes: usize,
+    limits: Limits,
     field: &'static str,
 ) -> Result<Server, Error> {
-    Server::new(url, token, timeout, max_bytes).map_err(|source| Error::Server { field, source })
+    Server::new(Arc::clone(outbound), url, token, limits).map_err(|source| Error::Server { field, source })
 }
 
 /// What was told before is taken over first; then the watches may see, and the relay tells.

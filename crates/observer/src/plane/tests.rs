@@ -41,7 +41,7 @@ fn parts(bus: &MemoryBus, dev: bool) -> (Parts, Health) {
         config: Config::default(),
         cluster: "test".to_owned(),
         namespace: "evenkeel".to_owned(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
         dev,
         playbooks: PlaybookSource::Files(vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../../playbooks").into()]),
         bus: Arc::new(bus.clone()),
@@ -49,6 +49,8 @@ fn parts(bus: &MemoryBus, dev: bool) -> (Parts, Health) {
         health: health.clone(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         client: client(&FakeApi::new(SHOP)),
+        outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+        seed: 1,
     };
     (parts, health)
 }
@@ -132,8 +134,9 @@ async fn requests_under_way_are_answered_after_shutdown() {
 async fn a_sender_of_too_much_is_told_so() {
     let bus = bus();
     let (mut parts, _) = parts(&bus, true);
-    parts.listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (listen, shutdown) = (parts.listen, Shutdown::new());
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    parts.listen = Listen::Address(listen);
+    let shutdown = Shutdown::new();
     let running = tokio::spawn(run(parts, shutdown.clone()));
     let mut stream = until("a connection", async || tokio::net::TcpStream::connect(listen).await.ok()).await;
     let length = 64 * 1024 * 1024;

@@ -1,11 +1,10 @@
 //! What is asked of Prometheus and Alertmanager every so often: firing alerts, silences.
 
 mod alerts;
-mod server;
 
 pub(crate) use alerts::Alerts;
-pub use server::HttpError;
-pub(crate) use server::Server;
+pub use evenkeel_runtime::http::HttpError;
+pub(crate) use evenkeel_runtime::http::Server;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 
 use axum::extract::{Request, State};
 use evenkeel_model::{Kind, ObjectRef};
+use evenkeel_runtime::http::{Limits, Network};
 use http::StatusCode;
 
 use super::*;
@@ -27,7 +28,13 @@ async fn server(answers: Answers, max_bytes: usize) -> Server {
     tokio::spawn(crate::webhook::serve(listener, router, 10, Shutdown::new()));
     let token = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
     std::fs::write(&token, "secret-of-the-test\n").unwrap();
-    Server::new(&url, Some(token), Duration::from_secs(5), max_bytes).unwrap()
+    to(&url, Some(token), max_bytes).unwrap()
+}
+
+fn to(url: &str, token: Option<std::path::PathBuf>, max_bytes: usize) -> Result<Server, HttpError> {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let limits = Limits { timeout: Duration::from_secs(5), max_bytes };
+    Server::new(Arc::new(Network::new().unwrap()), url, token, limits)
 }
 
 fn answering(path: &'static str, code: u16, text: &str) -> Answers {
@@ -37,7 +44,7 @@ fn answering(path: &'static str, code: u16, text: &str) -> Answers {
 #[tokio::test]
 async fn a_path_below_the_base_is_got_with_the_token() {
     let server = server(answering("/prefix/api/v1/alerts", 200, "hello"), 5).await;
-    assert_eq!(server.get("api/v1/alerts").await.unwrap(), b"hello");
+    assert_eq!(&server.get("api/v1/alerts").await.unwrap()[..], b"hello");
 }
 
 #[tokio::test]
@@ -47,7 +54,7 @@ async fn large_answers_errors_and_silence_are_told_apart() {
     assert!(matches!(error, HttpError::TooLarge { limit: 5 }), "{error}");
     let error = server_with(503, "away, password=hunter2").await.get("x").await.unwrap_err();
     assert_eq!(error.to_string(), "expected 200, found 503: away, password=[redacted]");
-    let nobody = Server::new("http://user:word@127.0.0.1:1", None, Duration::from_secs(5), 5).unwrap();
+    let nobody = to("http://user:word@127.0.0.1:1", None, 5).unwrap();
     let error = nobody.get("x").await.unwrap_err().to_string();
     assert!(error.contains("onnect") && !error.contains("word"), "{error}");
 }
@@ -55,7 +62,7 @@ async fn large_answers_errors_and_silence_are_told_apart() {
 #[test]
 fn what_is_no_base_url_is_refused_without_its_password() {
     for url in ["prometheus:9090", "ftp://prometheus", "", "://u:word@x"] {
-        let error = Server::new(url, None, Duration::from_secs(5), 5).unwrap_err();
+        let error = to(url, None, 5).unwrap_err();
         assert!(matches!(error, HttpError::Url { .. }), "{url}: {error}");
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Watching {
     pub(crate) name: &'static str,
     pub(crate) health: HealthPart,
     pub(crate) shutdown: Shutdown,
+    /// Another in every process: watches that failed together must not come back together.
+    pub(crate) seed: u64,
 }
 
 /// Watches all objects of a kind into the world.
@@ -67,10 +69,10 @@ async fn run<K>(watching: Watching, config: watcher::Config, mut take: impl FnMu
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let Watching { client, sight, metrics, name, health, shutdown, .. } = watching;
+    let Watching { client, sight, metrics, name, health, shutdown, seed, .. } = watching;
     let mut events = watcher::watcher(Api::<K>::all(client), config).boxed();
     let kind: &'static str = name.strip_prefix("watch ").unwrap_or(name);
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(20), seed(name));
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(20), seed_of(seed, name));
     let mut failing_since: Option<tokio::time::Instant> = None;
     let mut listed = false;
     loop {
@@ -139,7 +141,7 @@ fn reason(error: &watcher::Error) -> String {
     crate::alert::bounded(&evenkeel_runtime::redact::text(&text), 512).into_owned()
 }
 
-/// Watches that failed together must not come back together.
-fn seed(name: &str) -> u64 {
-    name.bytes().fold(u64::from(std::process::id()), |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()))
+/// Another for each watch of a process.
+fn seed_of(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()))
 }

@@ -27,7 +27,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 /// A text with more documents is refused.
 pub const MAX_DOCUMENTS: usize = 512;
 /// The kinds that are written as files.
-pub const KINDS: [&str; 2] = ["Playbook", "ActionPolicy"];
+pub const KINDS: [&str; 3] = ["Playbook", "ActionPolicy", "Simulation"];
 
 /// One document, typed.
 #[derive(Debug, Clone, PartialEq)]

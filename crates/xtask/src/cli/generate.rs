@@ -15,6 +15,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("docs/cli.md", &["docs", "cli"]),
     ("docs/facts.md", &["docs", "facts"]),
     ("docs/playbook.schema.json", &["docs", "playbook-schema"]),
+    ("docs/simulation.schema.json", &["docs", "simulation-schema"]),
 ];
 
 #[derive(Debug, Args)]

@@ -101,6 +101,7 @@ impl Bench {
             reader: world.client(),
             writer: world.client(),
             playbooks: PlaybookSource::Files(Vec::new()),
+            outbound: Arc::new(evenkeel_runtime::http::Nowhere),
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }

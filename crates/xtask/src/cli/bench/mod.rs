@@ -1,5 +1,7 @@
 //! `cargo xtask bench`.
 
+mod backtest;
+
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +19,8 @@ enum Bench {
     Ingest,
     /// Alert to effect, beside the round trips that it needs.
     React,
+    /// A million recorded signals through two sets of rules.
+    Backtest,
 }
 
 #[derive(Debug, Args)]
@@ -29,13 +33,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.bench == Bench::Backtest {
+        return backtest::run(arguments.json);
+    }
     Toolbox::ensure(&Suite::Kwok.families())?;
     let packages = ["--release", "--package", "evenkeel", "--package", "evenkeel-tests"];
     let programs = cargo::build(&[&packages[..], &["--bin", "evenkeel", "--bin", "bench"]].concat())?;
     let mut command = Command::new(cargo::program(&programs, "bench")?);
     command.arg(match arguments.bench {
         Bench::Ingest => "ingest",
-        Bench::React => "react",
+        Bench::React | Bench::Backtest => "react",
     });
     if arguments.json {
         command.arg("--json");

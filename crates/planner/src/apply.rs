@@ -1,0 +1,60 @@
+use chrono::{DateTime, Utc};
+use evenkeel_model::{Attempt, Decided, Incident, Proposal, Span};
+
+use crate::Decision;
+
+/// A decision taken too early to be worth writing twice: the same words about the same wait.
+const SAME_WAIT: chrono::Duration = chrono::Duration::seconds(1);
+
+/// Whether the incident was decided so before, in the same words.
+pub fn said_before(incident: &Incident, decision: &Decision) -> bool {
+    let known = incident.decided.as_ref();
+    known.is_some_and(|known| known.what == decision.name() && known.reason == decision.reason())
+}
+
+/// Notes a decision in its incident: what was decided, what is proposed, when to look again.
+pub fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
+    if !said_before(incident, decision) {
+        let (what, reason) = (decision.name().to_owned(), decision.reason().to_owned());
+        incident.decided = Some(Decided { at: now, what, reason });
+    }
+    match decision {
+        Decision::Propose { proposal, recur_within } => {
+            incident.attempts.push(attempt(proposal, *recur_within));
+            incident.wake_at = Some(now + chrono::Duration::seconds(30));
+        }
+        Decision::Escalate { proposal, reason } => {
+            incident.needs_human = Some(reason.clone());
+            incident.attempts.push(attempt(proposal, Span::seconds(0)));
+            incident.wake_at = Some(now + chrono::Duration::seconds(30));
+        }
+        Decision::WaitUntil { at, .. } => {
+            let at = *at;
+            // An open proposal is sent again meanwhile, in case its first message was lost.
+            let at = if incident.open_attempt().is_some() { at.min(now + chrono::Duration::minutes(2)) } else { at };
+            let unchanged = incident.wake_at.is_some_and(|known| (known - at).abs() < SAME_WAIT);
+            if !unchanged {
+                incident.wake_at = Some(at);
+            }
+        }
+        Decision::Ignore { .. } | Decision::NeedEvidence { .. } => incident.wake_at = None,
+    }
+}
+
+fn attempt(proposal: &Proposal, recur_within: Span) -> Attempt {
+    Attempt {
+        number: proposal.number,
+        remediation: proposal.name(),
+        playbook: proposal.playbook.clone(),
+        action: proposal.action.name(),
+        target: proposal.target.clone(),
+        proposed_at: proposal.proposed_at,
+        expires_at: proposal.expires_at,
+        proposal: Some(Box::new(proposal.clone())),
+        signals: proposal.signals.clone(),
+        recur_within,
+        phase: None,
+        reason: String::new(),
+        ended_at: None,
+    }
+}

@@ -1,0 +1,234 @@
+//! From a run's report to what people read: what happened, what was seen, concluded, allowed, done, and how it ended.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use evenkeel_model::{ActionName, Phase, SignalState};
+
+use crate::runner::{RemediationSeen, RunReport};
+
+/// How something is shown where colours are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    Plain,
+    /// Stands out.
+    Strong,
+    /// Less so.
+    Faint,
+    /// Went well.
+    Good,
+    /// Did not.
+    Bad,
+}
+
+/// One thing that is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When it happened, from the start; none for what frames the story.
+    pub at: Option<chrono::Duration>,
+    /// Who speaks, one word; empty for headings and paragraphs.
+    pub who: &'static str,
+    /// How it is shown.
+    pub tone: Tone,
+    /// What is told.
+    pub text: String,
+}
+
+/// A part of the story: when it begins (minutes from the start), its heading, what it is about.
+const ACTS: [(i64, &str, &str); 4] = [
+    (10, "1. A rollout goes wrong", "CI rolls out cart:1.5. Its pods crash seconds after they start."),
+    (40, "2. A lie", "Somebody posts an alert about a service that is well, and asks for a restart."),
+    (60, "3. A node dies", "node-2 loses its power. Pods of the shop ran on it."),
+    (
+        120,
+        "4. A crash loop that no restart can help",
+        "The payments provider changes its answers, and payments:7.1 crashes on them. Nothing was rolled out.",
+    ),
+];
+
+/// The story of the demonstration.
+pub fn story(report: &RunReport) -> Vec<Line> {
+    let mut lines = vec![
+        paragraph(Tone::Strong, "A shop in a simulated cluster: three nodes, cart, search and payments."),
+        paragraph(
+            Tone::Plain,
+            "The engine is the real one, with the shipped playbooks and policies; only the cluster and the time are \
+             simulated. Nothing leaves this process.",
+        ),
+    ];
+    let mut events: Vec<(DateTime<Utc>, Vec<Line>)> = Vec::new();
+    events.extend(signals(report));
+    for remediation in &report.remediations {
+        events.extend(of_remediation(report, remediation));
+    }
+    events.sort_by_key(|(at, _)| *at);
+    for (number, (minute, heading, about)) in ACTS.iter().enumerate() {
+        let from = report.start + chrono::Duration::minutes(*minute);
+        let to =
+            ACTS.get(number + 1).map_or(report.end, |(minute, ..)| report.start + chrono::Duration::minutes(*minute));
+        lines.push(Line { at: None, who: "", tone: Tone::Strong, text: format!("\n{heading}") });
+        lines.push(paragraph(Tone::Plain, about));
+        let before = lines.len();
+        let within = events.iter().filter(|(at, _)| *at >= from && *at < to);
+        lines.extend(within.flat_map(|(_, told)| told.clone()));
+        lines.push(end(report, from, to, lines.len() > before));
+    }
+    lines.push(Line { at: None, who: "", tone: Tone::Strong, text: "\nWhat was changed".to_owned() });
+    let writes: Vec<_> = report.writes.iter().filter(|write| write.is_effect()).collect();
+    for write in &writes {
+        let action = write.action.map_or_else(|| write.verb.clone(), |action| action.to_string());
+        let text = format!("{action} {}, once", write.object);
+        lines.push(Line { at: Some(write.at - report.start), who: "gateway", tone: Tone::Plain, text });
+    }
+    let text = format!(
+        "{} changes of the cluster by the engine, out of {} requests; all of them by a policy's leave, each written \
+         down before it was made.",
+        writes.len(),
+        report.requests
+    );
+    lines.push(paragraph(Tone::Plain, &text));
+    lines
+}
+
+fn paragraph(tone: Tone, text: &str) -> Line {
+    Line { at: None, who: "", tone, text: text.to_owned() }
+}
+
+/// Each kind of trouble of a root once; how often it came is no part of the story.
+fn signals(report: &RunReport) -> Vec<(DateTime<Utc>, Vec<Line>)> {
+    let mut told = BTreeSet::new();
+    let mut lines = Vec::new();
+    for signal in report.signals.iter().filter(|signal| signal.state == SignalState::Firing) {
+        let about = signal.root.as_deref().or(signal.target.as_deref()).unwrap_or("nobody knows what");
+        // The same an hour later is another trouble.
+        let hour = (signal.at - report.start).num_minutes() / 20;
+        if !told.insert((signal.name.clone(), about.to_owned(), hour)) {
+            continue;
+        }
+        let at = Some(signal.at - report.start);
+        let mut some = vec![Line { at, who: "seen", tone: Tone::Bad, text: format!("{} on {about}", signal.name) }];
+        if !signal.summary.is_empty() {
+            some.push(Line { at: None, who: "seen", tone: Tone::Faint, text: short(&signal.summary) });
+        }
+        lines.push((signal.at, some));
+    }
+    lines
+}
+
+fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(DateTime<Utc>, Vec<Line>)> {
+    let line = |at: Option<DateTime<Utc>>, who, tone, text: String| Line {
+        at: at.map(|at| at - report.start),
+        who,
+        tone,
+        text,
+    };
+    let mut lines = Vec::new();
+    let tells = !remediation.action.is_mutating();
+    let proposed = report.proposals.iter().find(|it| it.remediation == remediation.name);
+    let first = proposed.map(|it| it.at).or_else(|| remediation.phases.first().map(|phase| phase.at));
+    if let Some(at) = first {
+        let text = match remediation.action {
+            ActionName::Notify => {
+                format!("no playbook is for {}: to be noted ({})", remediation.target, remediation.step)
+            }
+            ActionName::Escalate => format!("calls a person about {} ({})", remediation.target, remediation.step),
+            action => format!("{action} {} would help ({})", remediation.target, remediation.step),
+        };
+        let mut some = vec![line(Some(at), "decided", Tone::Strong, text)];
+        if !remediation.rationale.is_empty() {
+            some.push(line(None, "decided", Tone::Faint, short(&remediation.rationale)));
+        }
+        lines.push((at, some));
+    }
+    for phase in &remediation.phases {
+        let mut some = Vec::new();
+        let at = Some(phase.at);
+        let reason = short(&phase.reason);
+        match phase.phase {
+            Phase::Authorized if !tells => {
+                some.push(line(at, "allowed", Tone::Good, "by the policies:".to_owned()));
+                some.extend(remediation.rules.iter().map(|rule| line(None, "allowed", Tone::Faint, short(rule))));
+            }
+            Phase::Executing if !tells => {
+                some.push(line(at, "changed", Tone::Strong, remediation.target.clone()));
+                let changes = remediation.changes.iter();
+                some.extend(
+                    changes.flat_map(|change| diff(change)).map(|(tone, text)| line(None, "changed", tone, text)),
+                );
+            }
+            Phase::Verifying if !tells => {
+                some.push(line(at, "verify", Tone::Plain, "done; now watching whether it helps".to_owned()));
+            }
+            Phase::Succeeded if remediation.action == ActionName::Notify => {
+                some.push(line(at, "noted", Tone::Plain, "written down for whoever looks".to_owned()));
+            }
+            Phase::Succeeded if tells => {
+                some.push(line(at, "called", Tone::Good, "a person has been called".to_owned()));
+            }
+            Phase::Succeeded => {
+                some.push(line(at, "verified", Tone::Good, reason));
+                some.extend(remediation.checks.iter().map(|check| line(None, "verified", Tone::Faint, short(check))));
+            }
+            Phase::Denied
+            | Phase::Deferred
+            | Phase::AwaitingApproval
+            | Phase::Obsolete
+            | Phase::Expired
+            | Phase::Failed
+            | Phase::Unknown
+            | Phase::Ineffective
+            | Phase::Unverified
+            | Phase::RolledBack
+            | Phase::RollbackFailed
+            | Phase::NotUndoable
+            | Phase::Regressed => some.push(line(at, "ended", Tone::Bad, format!("{}: {reason}", phase.phase))),
+            _ => {}
+        }
+        if !some.is_empty() {
+            lines.push((phase.at, some));
+        }
+    }
+    lines
+}
+
+/// How an act ended.
+fn end(report: &RunReport, from: DateTime<Utc>, to: DateTime<Utc>, something_seen: bool) -> Line {
+    let within = |at: DateTime<Utc>| at >= from && at < to;
+    let done = report.writes.iter().filter(|write| write.is_effect() && within(write.at)).count();
+    let called = report
+        .remediations
+        .iter()
+        .any(|it| it.action == ActionName::Escalate && it.phases.first().is_some_and(|first| within(first.at)));
+    let text = match (done, called, something_seen) {
+        (0, true, _) => "Nothing was changed. A person knows, with what was seen.",
+        (0, false, true) => "Nothing was changed, and nobody was woken: the cluster was asked, and it was well.",
+        (0, false, false) => "Nothing was changed, and nobody was woken.",
+        (_, true, _) => "The harm was bounded at once, and a person knows about the rest.",
+        (_, false, _) => "Repaired, and nobody was woken.",
+    };
+    let tone = if done > 0 { Tone::Good } else { Tone::Strong };
+    Line { at: None, who: "", tone, text: text.to_owned() }
+}
+
+/// `field: old → new` as a difference.
+fn diff(change: &str) -> Vec<(Tone, String)> {
+    let parts = change.split_once(": ").and_then(|(field, values)| Some((field, values.split_once(" → ")?)));
+    match parts {
+        Some((field, (old, new))) => {
+            vec![(Tone::Faint, field.to_owned()), (Tone::Bad, format!("  - {old}")), (Tone::Good, format!("  + {new}"))]
+        }
+        None => vec![(Tone::Plain, change.to_owned())],
+    }
+}
+
+/// The first sentences.
+fn short(text: &str) -> String {
+    const MOST: usize = 240;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= MOST {
+        return text;
+    }
+    let cut: String = text.chars().take(MOST).collect();
+    format!("{} …", cut.trim_end())
+}

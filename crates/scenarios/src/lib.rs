@@ -1,0 +1,21 @@
+//! What the engine would do, before it does it: scenario files and their runner, backtests, reports.
+//!
+//! - [`run`]: scenarios, with the real engine in virtual time;
+//! - [`backtest`]: recorded signals through playbooks and policies, and through changed ones;
+//! - [`road`]: what playbooks would have done, from a cluster's Remediations and signals;
+//! - [`html`]: pages that stand by themselves.
+
+pub mod backtest;
+pub mod demo;
+mod engine;
+mod file;
+pub mod html;
+mod invariants;
+pub mod road;
+mod runner;
+
+pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
+pub use runner::{
+    EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
+    SignalSeen, Violation, WriteSeen, run,
+};
