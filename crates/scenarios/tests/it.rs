@@ -1,6 +1,9 @@
 //! Every scenario comes out as it says, and the same seed gives the same trace.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use evenkeel_scenarios::{Disk, RunOptions, Scenario, load, run};
 
@@ -36,11 +39,24 @@ fn named(name: &str) -> Scenario {
 
 #[test]
 fn every_scenario_comes_out_as_it_says() {
-    let mut wrong = Vec::new();
-    for scenario in scenarios() {
-        let report = run(&scenario, RunOptions::default()).unwrap();
-        wrong.extend(report.violations.iter().map(|violation| format!("{}: {violation}", scenario.name)));
-    }
+    let all = Mutex::new(scenarios());
+    let wrong = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let Some(scenario) = all.lock().unwrap().pop() else { return };
+            let report = run(&scenario, RunOptions::default()).unwrap();
+            let told = report.violations.iter().map(|violation| format!("{}: {violation}", scenario.name));
+            wrong.lock().unwrap().extend(told);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().unwrap().get();
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let mut wrong = wrong.into_inner().unwrap();
+    wrong.sort();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

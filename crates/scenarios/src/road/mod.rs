@@ -353,7 +353,9 @@ fn reads(one: &OnePlaybook) -> String {
 /// Signals that no playbook is for, and the names of playbooks that some signal was for.
 fn matches<'p>(signals: &[Signal], playbooks: &'p Playbooks) -> (Vec<Unmatched>, BTreeSet<&'p str>) {
     let mut matched = BTreeSet::new();
-    let mut unmatched: BTreeMap<&str, (BTreeSet<String>, BTreeSet<String>, u64, DateTime<Utc>)> = BTreeMap::new();
+    /// Kinds, objects, how often, and when last.
+    type Seen = (BTreeSet<String>, BTreeSet<String>, u64, DateTime<Utc>);
+    let mut unmatched: BTreeMap<&str, Seen> = BTreeMap::new();
     let mut known: BTreeMap<(&str, Option<String>), bool> = BTreeMap::new();
     for signal in signals.iter().filter(|signal| signal.state == SignalState::Firing) {
         let subject = signal.subject().map(|subject| format!("{}/{:?}", subject.kind, subject.namespace));

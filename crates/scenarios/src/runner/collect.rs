@@ -116,8 +116,8 @@ fn write(entry: &Entry, remediations: &[RemediationSeen]) -> WriteSeen {
     let action = action.or_else(|| told_by_verb(entry));
     // What leaves no object to be stamped is told by its target and time.
     let by_target = || {
-        let open = remediations.iter().filter(|found| Some(found.action) == action && found.target == object);
-        open.filter(|found| found.phases.first().is_some_and(|first| first.at <= entry.at)).last()
+        let mut open = remediations.iter().filter(|found| Some(found.action) == action && found.target == object);
+        open.rfind(|found| found.phases.first().is_some_and(|first| first.at <= entry.at))
     };
     let remediation = stamp.as_ref().map(|stamp| stamp.remediation.clone());
     WriteSeen {

@@ -14,31 +14,36 @@ pub(crate) fn written_out(workload: &WorkloadSpec) -> Vec<Value> {
     let labels = json!({ "app": name });
     let mut container = json!({ "name": name, "image": workload.image });
     if !workload.resources.is_empty() {
-        container["resources"] = json!({ "requests": workload.resources, "limits": workload.resources });
+        put(&mut container, "resources", json!({ "requests": workload.resources, "limits": workload.resources }));
     }
     if let Some(port) = workload.port {
-        container["ports"] = json!([{ "containerPort": port }]);
+        put(&mut container, "ports", json!([{ "containerPort": port }]));
     }
     let runs_to_an_end = matches!(kind, Kind::Job | Kind::CronJob);
     if !runs_to_an_end {
         // Without a probe a container is ready as soon as it runs, whatever its image's life says.
         let port = workload.port.unwrap_or(8080);
-        container["readinessProbe"] = json!({ "httpGet": { "path": "/ready", "port": port }, "periodSeconds": 2 });
+        put(
+            &mut container,
+            "readinessProbe",
+            json!({ "httpGet": { "path": "/ready", "port": port }, "periodSeconds": 2 }),
+        );
     }
     let mut pod = json!({ "containers": [container] });
     if runs_to_an_end {
-        pod["restartPolicy"] = json!("Never");
+        put(&mut pod, "restartPolicy", json!("Never"));
     }
-    let template = json!({ "metadata": { "labels": labels }, "spec": pod });
+    // The pods of a Job get the labels that its controller chooses.
+    let pod_labels = if *kind == Kind::Job { json!({}) } else { json!({ "labels": labels }) };
+    let template = json!({ "metadata": pod_labels, "spec": pod });
     let selector = json!({ "matchLabels": labels });
     let mut job = json!({ "template": template });
     if let Some(limit) = workload.backoff_limit {
-        job["backoffLimit"] = json!(limit);
+        put(&mut job, "backoffLimit", json!(limit));
     }
     let mut spec = match kind {
         Kind::Job => {
-            job["completions"] = json!(workload.replicas);
-            job["template"]["metadata"] = json!({});
+            put(&mut job, "completions", json!(workload.replicas));
             job
         }
         Kind::CronJob => json!({ "schedule": workload.schedule, "jobTemplate": { "spec": job } }),
@@ -49,11 +54,11 @@ pub(crate) fn written_out(workload: &WorkloadSpec) -> Vec<Value> {
         _ => json!({ "replicas": workload.replicas, "selector": selector, "template": template }),
     };
     if let Some(deadline) = workload.progress_deadline {
-        spec["progressDeadlineSeconds"] = json!(deadline.get().as_secs());
+        put(&mut spec, "progressDeadlineSeconds", json!(deadline.get().as_secs()));
     }
     let mut metadata = json!({ "name": name, "namespace": namespace, "labels": labels });
     if !workload.annotations.is_empty() {
-        metadata["annotations"] = json!(workload.annotations);
+        put(&mut metadata, "annotations", json!(workload.annotations));
     }
     let mut all =
         vec![json!({ "apiVersion": kind.api_version(), "kind": kind.as_str(), "metadata": metadata, "spec": spec })];
@@ -66,6 +71,12 @@ pub(crate) fn written_out(workload: &WorkloadSpec) -> Vec<Value> {
         }));
     }
     all
+}
+
+fn put(object: &mut Value, field: &str, value: Value) {
+    if let Value::Object(fields) = object {
+        fields.insert(field.to_owned(), value);
+    }
 }
 
 /// The namespaces that objects are in.
