@@ -30,6 +30,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         output::print(&render(&line, colour))?;
         if is_slow {
             let words = u32::try_from(line.text.split_whitespace().count()).unwrap_or(u32::MAX);
+            #[allow(clippy::disallowed_methods, reason = "nothing is waited for: the reader gets time to read")]
             std::thread::sleep(FOR_LINE + FOR_WORD.saturating_mul(words));
         }
     }

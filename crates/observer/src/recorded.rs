@@ -89,19 +89,23 @@ mod tests {
             ("pod", "kube-state-metrics-0"),
         ]);
         let at = DateTime::from_timestamp(1_767_600_000, 0).unwrap();
-        let alert = |labels| RecordedAlert {
-            state: SignalState::Firing,
-            labels,
-            annotations: &BTreeMap::new(),
-            starts_at: at,
-            ends_at: None,
-            fingerprint: None,
+        let none = BTreeMap::new();
+        let signal_of = |labels: &BTreeMap<String, String>| {
+            let alert = RecordedAlert {
+                state: SignalState::Firing,
+                labels,
+                annotations: &none,
+                starts_at: at,
+                ends_at: None,
+                fingerprint: None,
+            };
+            alerts.signal(&alert, Source::Alertmanager)
         };
-        let signal = alerts.signal(&alert(&labels), Source::Alertmanager).unwrap();
+        let signal = signal_of(&labels).unwrap();
         assert_eq!(signal.target.unwrap().to_string(), "deployment/shop/cart");
         assert_eq!(signal.observed_at, at);
         for quiet in ["Watchdog", "EvenkeelIncidentNeedsHuman"] {
-            assert_eq!(alerts.signal(&alert(&map(&[("alertname", quiet)])), Source::Alertmanager), None, "{quiet}");
+            assert_eq!(signal_of(&map(&[("alertname", quiet)])), None, "{quiet}");
         }
     }
 }
