@@ -69,11 +69,12 @@ struct Open {
     state: Waiting,
 }
 
+/// What it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    ForPeople,
-    ForLedger,
-    ForEffect,
+    People,
+    Ledger,
+    Effect,
 }
 
 impl<'a> Engine<'a> {
@@ -185,8 +186,8 @@ impl<'a> Engine<'a> {
         let is_over = incident.firing().next().is_none();
         if is_over && let Some(open) = &entry.open {
             let end = match open.state {
-                Waiting::ForEffect => (Phase::Succeeded, "its signals ended"),
-                Waiting::ForPeople | Waiting::ForLedger => (Phase::Obsolete, "its signals ended meanwhile"),
+                Waiting::Effect => (Phase::Succeeded, "its signals ended"),
+                Waiting::People | Waiting::Ledger => (Phase::Obsolete, "its signals ended meanwhile"),
             };
             return self.end(key, end.0, end.1.to_owned());
         }
@@ -345,14 +346,14 @@ impl<'a> Engine<'a> {
             ended_at: None,
         });
         let (number, expires_at) = (proposal.number, proposal.expires_at);
-        entry.open = Some(Open { proposal, judgement, within, undo, state: Waiting::ForLedger });
+        entry.open = Some(Open { proposal, judgement, within, undo, state: Waiting::Ledger });
         match verdict {
             _ if !name.is_mutating() => self.end_quietly(key, Phase::Succeeded, "people were told"),
             Said::Deny => self.end_quietly(key, Phase::Denied, "denied by policy"),
             Said::Audit => self.end_quietly(key, Phase::WouldExecute, "not done in Audit mode"),
             Said::NeedsApproval(_) => {
                 if let Some(open) = &mut entry.open {
-                    open.state = Waiting::ForPeople;
+                    open.state = Waiting::People;
                 }
                 self.schedule(expires_at, Due::Step { key: key.to_owned(), number });
                 return false;
@@ -372,7 +373,7 @@ impl<'a> Engine<'a> {
         let expires_at = open.proposal.expires_at;
         let due = match self.gate.claim(&open.proposal, &open.judgement, open.within, now) {
             Claimed::Yes => {
-                open.state = Waiting::ForEffect;
+                open.state = Waiting::Effect;
                 self.totals.acted(open.proposal.action.name(), now);
                 now + open.within.chrono()
             }
@@ -396,15 +397,15 @@ impl<'a> Engine<'a> {
         }
         let (expired, undo) = (now >= open.proposal.expires_at, open.undo);
         match open.state {
-            Waiting::ForEffect => {
+            Waiting::Effect => {
                 let within = open.within;
                 let end = if undo == Undo::Automatic { Phase::RolledBack } else { Phase::NotUndoable };
                 self.end(key, end, format!("its signals had not ended after {within}"));
             }
-            Waiting::ForPeople if expired => self.end(key, Phase::Expired, "nobody approved".to_owned()),
-            Waiting::ForLedger if expired => self.end(key, Phase::Expired, "deferred until it expired".to_owned()),
-            Waiting::ForLedger => self.claim(key, number),
-            Waiting::ForPeople => {}
+            Waiting::People if expired => self.end(key, Phase::Expired, "nobody approved".to_owned()),
+            Waiting::Ledger if expired => self.end(key, Phase::Expired, "deferred until it expired".to_owned()),
+            Waiting::Ledger => self.claim(key, number),
+            Waiting::People => {}
         }
     }
 
@@ -430,7 +431,7 @@ impl<'a> Engine<'a> {
         entry.waited = None;
         let proposal = open.proposal;
         self.totals.ended(proposal.action.name(), phase);
-        if open.state == Waiting::ForEffect {
+        if open.state == Waiting::Effect {
             self.gate.release(&proposal, now);
         }
         if let Some(incident) = entry.incident.as_mut() {

@@ -152,6 +152,9 @@ fn rows(verdicts: &Verdicts) -> Rows {
     Rows { headings, rows: all, hidden }
 }
 
+/// One figure of an action.
+type Pick = fn(&ActionTotals) -> u64;
+
 /// The figures, both sides beside each other; rows in which nothing is to be seen are left out.
 fn figures(verdicts: &Verdicts, is_markdown: bool) -> String {
     let after = verdicts.after.as_ref();
@@ -169,8 +172,8 @@ fn figures(verdicts: &Verdicts, is_markdown: bool) -> String {
     let actions: std::collections::BTreeSet<ActionName> =
         verdicts.before.actions.keys().chain(after.iter().flat_map(|it| it.actions.keys())).copied().collect();
     for action in actions {
-        let of = |totals: &Totals, pick: fn(&ActionTotals) -> u64| totals.actions.get(&action).map_or(0, pick);
-        let picks: [(&str, fn(&ActionTotals) -> u64); 12] = [
+        let of = |totals: &Totals, pick: Pick| totals.actions.get(&action).map_or(0, pick);
+        let picks: [(&str, Pick); 12] = [
             ("proposed", |it| it.proposed),
             ("Allow", |it| it.allowed),
             ("Allow (Audit)", |it| it.audited),

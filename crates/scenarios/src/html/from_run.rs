@@ -150,7 +150,7 @@ fn events(report: &RunReport) -> Vec<Event> {
             None => format!("{} {}", write.verb, write.object),
         },
     }));
-    events.sort_by(|a, b| (a.at, a.kind).cmp(&(b.at, b.kind)));
+    events.sort_by_key(|event| (event.at, event.kind));
     events
 }
 

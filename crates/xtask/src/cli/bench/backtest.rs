@@ -32,7 +32,7 @@ pub(super) fn run(as_json: bool) -> Result<()> {
     let workspace = env::workspace()?;
     let dir = tempfile::tempdir().context("making a directory for the recording")?;
     let recording = dir.path().join("signals.jsonl");
-    ui::say(&format!("writing {SIGNALS} signals about {ROOTS} workloads over {DAYS} days"));
+    ui::say(format!("writing {SIGNALS} signals about {ROOTS} workloads over {DAYS} days"));
     let bytes = write(&recording)?;
     let result = dir.path().join("result.json");
     let mut command = Command::new(evenkeel);
@@ -66,10 +66,10 @@ pub(super) fn run(as_json: bool) -> Result<()> {
         "different": number("/different"),
     });
     if as_json {
-        ui::result(&serde_json::to_string_pretty(&measured)?);
+        ui::result(serde_json::to_string_pretty(&measured)?);
     } else {
         for (name, value) in measured.as_object().into_iter().flatten() {
-            ui::result(&format!("{name:<22} {value}"));
+            ui::result(format!("{name:<22} {value}"));
         }
     }
     if took > GOAL {
