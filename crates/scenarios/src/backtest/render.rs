@@ -152,6 +152,9 @@ fn rows(verdicts: &Verdicts) -> Rows {
     Rows { headings, rows: all, hidden }
 }
 
+/// One figure of an action.
+type Pick = fn(&ActionTotals) -> u64;
+
 /// The figures, both sides beside each other; rows in which nothing is to be seen are left out.
 fn figures(verdicts: &Verdicts, is_markdown: bool) -> String {
     let after = verdicts.after.as_ref();

@@ -1,13 +1,14 @@
 //! The road from Audit to Enforce: what playbooks would have done, what healed alone, what did not
 //! help or came again, and what no playbook is for. From Remediations and signals; pure.
 
+mod matches;
 mod page;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{BUILT_IN_PLAYBOOK, Incident, Phase, Remediation, RemediationStatus, Signal, SignalState};
+use evenkeel_model::{BUILT_IN_PLAYBOOK, Incident, Phase, Remediation, RemediationStatus, Signal};
 use evenkeel_planner::{Arrival, close_if_over, fold_into, incident_key};
 use evenkeel_playbook::Playbooks;
 use serde::Serialize;
@@ -17,8 +18,6 @@ pub use text::{Row, rows, span, summary};
 
 /// So many cases of one playbook are told one by one.
 const MAX_CASES: usize = 50;
-/// So many names of unmatched signals are told.
-const MAX_UNMATCHED: usize = 100;
 
 /// What is known.
 #[derive(Debug, Clone, Copy)]
@@ -165,7 +164,7 @@ pub fn road(sources: Sources<'_>) -> Road {
     let healed_before = healed_before(&recent, &episodes);
     let mut all: Vec<OnePlaybook> = by_name.into_iter().map(|(name, tally)| tally.finish(name)).collect();
     all.sort_by(|a, b| (b.proposed, &a.name).cmp(&(a.proposed, &b.name)));
-    let (without_playbook, matched) = matches(signals, playbooks);
+    let (without_playbook, matched) = matches::matches(signals, playbooks);
     let never_matched =
         playbooks.iter().map(|it| it.name.clone()).filter(|name| !matched.contains(name.as_str())).collect();
     Road {
@@ -348,49 +347,6 @@ fn reads(one: &OnePlaybook) -> String {
         return "what it would have acted on did not heal alone".to_owned();
     }
     "what became of these is older than the signals kept".to_owned()
-}
-
-/// Signals that no playbook is for, and the names of playbooks that some signal was for.
-fn matches<'p>(signals: &[Signal], playbooks: &'p Playbooks) -> (Vec<Unmatched>, BTreeSet<&'p str>) {
-    let mut matched = BTreeSet::new();
-    /// Kinds, objects, how often, and when last.
-    type Seen = (BTreeSet<String>, BTreeSet<String>, u64, DateTime<Utc>);
-    let mut unmatched: BTreeMap<&str, Seen> = BTreeMap::new();
-    let mut known: BTreeMap<(&str, Option<String>), bool> = BTreeMap::new();
-    for signal in signals.iter().filter(|signal| signal.state == SignalState::Firing) {
-        let subject = signal.subject().map(|subject| format!("{}/{:?}", subject.kind, subject.namespace));
-        let is_for_one = *known.entry((&signal.name, subject)).or_insert_with(|| {
-            let names = BTreeSet::from([signal.name.clone()]);
-            let targets: Vec<_> = signal.target.iter().cloned().collect();
-            let candidates = playbooks.candidates(&names, signal.root.as_ref(), &targets);
-            matched.extend(candidates.iter().map(|candidate| candidate.playbook.name.as_str()));
-            candidates.iter().any(|candidate| candidate.playbook.spec.matches.signals.iter().any(|name| name != "*"))
-        });
-        if is_for_one {
-            continue;
-        }
-        let entry =
-            unmatched.entry(&signal.name).or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), 0, signal.starts_at));
-        if let Some(subject) = signal.subject() {
-            entry.0.insert(subject.kind.to_string());
-            entry.1.insert(subject.to_string());
-        }
-        entry.2 += 1;
-        entry.3 = entry.3.max(signal.starts_at);
-    }
-    let mut all: Vec<Unmatched> = unmatched
-        .into_iter()
-        .map(|(signal, (kinds, objects, times, last_at))| Unmatched {
-            signal: signal.to_owned(),
-            kinds: kinds.into_iter().collect(),
-            times,
-            objects: u64::try_from(objects.len()).unwrap_or(u64::MAX),
-            last_at,
-        })
-        .collect();
-    all.sort_by(|a, b| (b.times, &a.signal).cmp(&(a.times, &b.signal)));
-    all.truncate(MAX_UNMATCHED);
-    (all, matched)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use evenkeel_model::{
     Severity, Source,
 };
 
+use evenkeel_model::SignalState;
+
 use super::*;
 
 const PLAYBOOKS: &str = r#"

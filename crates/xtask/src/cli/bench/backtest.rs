@@ -66,7 +66,7 @@ pub(super) fn run(as_json: bool) -> Result<()> {
         "different": number("/different"),
     });
     if as_json {
-        ui::result(&serde_json::to_string_pretty(&measured)?);
+        ui::result(serde_json::to_string_pretty(&measured)?);
     } else {
         for (name, value) in measured.as_object().into_iter().flatten() {
             ui::result(format!("{name:<22} {value}"));
