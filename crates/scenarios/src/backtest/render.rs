@@ -171,7 +171,6 @@ fn figures(verdicts: &Verdicts, is_markdown: bool) -> String {
     row("open at the end", &|it| it.still_open);
     let actions: std::collections::BTreeSet<ActionName> =
         verdicts.before.actions.keys().chain(after.iter().flat_map(|it| it.actions.keys())).copied().collect();
-    type Pick = fn(&ActionTotals) -> u64;
     for action in actions {
         let of = |totals: &Totals, pick: Pick| totals.actions.get(&action).map_or(0, pick);
         let picks: [(&str, Pick); 12] = [
