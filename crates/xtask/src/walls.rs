@@ -128,6 +128,10 @@ fn rooms_know_only_whom_they_may() {
         ("evenkeel-gateway", "evenkeel-observer"),
         ("evenkeel-gateway", "evenkeel-reasoner"),
         ("evenkeel-reasoner", "evenkeel-gateway"),
+        ("evenkeel-simulator", "evenkeel-observer"),
+        ("evenkeel-simulator", "evenkeel-reasoner"),
+        ("evenkeel-simulator", "evenkeel-gateway"),
+        ("evenkeel-simulator", "evenkeel-model"),
     ] {
         assert!(!links.everything(room).contains(forbidden), "{room} links {forbidden}");
     }
