@@ -233,10 +233,7 @@ impl Story<'_> {
             };
             change(&mut object, step)?;
             let object = self.filled(&object);
-            return Ok((
-                format!("put {target}{asked}"),
-                Request::new("PUT", &self.path(target, query)?).with(&object),
-            ));
+            return Ok((format!("put {target}{asked}"), Request::new("PUT", &self.path(target, query)?).with(&object)));
         }
         if let Some(target) = &step.evict {
             let name = self.fill(target.trim_start_matches("pods/"));

@@ -47,7 +47,9 @@ fn changed(value: &Value) -> Vec<Value> {
                 list[number] = other;
                 Value::Array(list)
             };
-            (0..list.len()).flat_map(|number| changed(&list[number]).into_iter().map(move |it| one(number, it))).collect()
+            (0..list.len())
+                .flat_map(|number| changed(&list[number]).into_iter().map(move |it| one(number, it)))
+                .collect()
         }
         Value::Object(fields) => fields
             .iter()
