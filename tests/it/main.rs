@@ -6,6 +6,7 @@
 
 mod alert_rules;
 mod audit_mode;
+mod behaviours;
 mod burst;
 mod crash;
 mod foreign;

@@ -7,6 +7,8 @@
 pub mod access;
 pub mod alerts;
 pub mod audit;
+#[path = "../behaviours/mod.rs"]
+pub mod behaviours;
 pub mod engine;
 mod findings;
 pub mod foreign;

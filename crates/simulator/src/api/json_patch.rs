@@ -82,8 +82,14 @@ fn step(object: &mut Value, operation: &Value) -> Option<()> {
                 *object = value;
                 return Some(());
             }
-            *object.pointer_mut(path)? = value;
-            Some(())
+            // The API server's library replaces a field that is not there, where its parent is.
+            match parent(object, path)?.0 {
+                Value::Object(_) => add(object, path, value),
+                _ => {
+                    *object.pointer_mut(path)? = value;
+                    Some(())
+                }
+            }
         }
         "move" => {
             let value = take(object, operation.get("from")?.as_str()?)?;

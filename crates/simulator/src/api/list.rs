@@ -144,7 +144,13 @@ impl State {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         let limit = query.integer("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
         // A list from the watch cache comes whole.
-        if limit > 0 && found.len() > limit && asked != Some(0) {
+        // Whether what follows is selected, the API server looks at only when it is asked for it.
+        let full = found.last().filter(|_| found.len() == limit && chosen.is_selective());
+        let follows = full.is_some_and(|(last, _)| {
+            let mut others = self.store.of(&resource);
+            others.any(|(key, _)| key > last && (chosen.namespace.is_empty() || key.namespace == chosen.namespace))
+        });
+        if limit > 0 && (found.len() > limit || follows) && asked != Some(0) {
             let left = found.len() - limit;
             found.truncate(limit);
             if let Some((last, _)) = found.last() {

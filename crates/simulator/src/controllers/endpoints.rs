@@ -141,10 +141,12 @@ fn write_endpoints(cluster: &mut Cluster<'_>, service: &Value, groups: &[(Value,
         }
         Some(subset)
     });
-    let subsets = Value::Array(subsets.collect());
+    // Left out where there are none.
+    let subsets: Vec<Value> = subsets.collect();
+    let subsets = if subsets.is_empty() { Value::Null } else { Value::Array(subsets) };
     let now = rfc3339(cluster.now());
     match cluster.get("endpoints", namespace(service), name(service)) {
-        Some(old) if *at(&old, "/subsets") == subsets || (at(&old, "/subsets").is_null() && subsets == json!([])) => {}
+        Some(old) if *at(&old, "/subsets") == subsets => {}
         Some(old) => {
             let mut object = (*old).clone();
             set(&mut object, "/subsets", subsets);

@@ -49,6 +49,10 @@ pub(crate) fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Probl
             let why = "no new finalizers can be added if the object is being deleted, found new finalizers";
             let why = format!("{why} []string{{{}}}", list.join(", "));
             problems.push(Problem::forbidden("metadata.finalizers", &why));
+            // What is built in has its metadata checked with all objects, and once more with its kind.
+            if !kind.is_custom() {
+                problems.push(Problem::forbidden("metadata.finalizers", &why));
+            }
         }
     }
     if at(object, "/metadata") != at(old, "/metadata") {
