@@ -172,7 +172,7 @@ mod tests {
         for operation in [
             json!({"op": "test", "path": "/metadata/uid", "value": "other"}),
             json!({"op": "remove", "path": "/spec/none"}),
-            json!({"op": "replace", "path": "/spec/none", "value": 1}),
+            json!({"op": "replace", "path": "/none/at/all", "value": 1}),
             json!({"op": "add", "path": "/none/at/all", "value": 1}),
             json!({"op": "add", "path": "/spec/list/7", "value": 1}),
         ] {
@@ -180,6 +180,12 @@ mod tests {
             assert_eq!((failure.code, failure.reason()), (422, "Invalid"));
             assert_eq!(failure.message(), "the server rejected our request due to an error in our request");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_replaced_where_its_parent_is() {
+        let object = patched(json!([{"op": "replace", "path": "/spec/none", "value": 1}])).unwrap();
+        assert_eq!(object["spec"]["none"], 1);
     }
 
     #[test]
