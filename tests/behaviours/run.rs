@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::case::{Behaviour, Step};
 use super::normal::Normal;
 
-/// How long to wait for what must come.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long to wait for what must come: no claim about speed, only the end of patience with a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Plural, API root, kind, whether namespaced.
 const KINDS: &[(&str, &str, &str, bool)] = &[

@@ -16,7 +16,7 @@ use super::run::{Request, send, transcript};
 const AT_ONCE: usize = 24;
 
 /// How long a story may take in a real cluster.
-const LONGEST: Duration = Duration::from_secs(100);
+const LONGEST: Duration = Duration::from_secs(400);
 
 /// The lives of the images that a real node of the tests can pull.
 fn images() -> Result<Images> {
@@ -54,16 +54,27 @@ async fn install(client: &Client) -> Result<()> {
         let answer = send(client, &Request::new("POST", path).with(&crd)).await?;
         anyhow::ensure!(matches!(answer.code, 201 | 409), "installing a CRD: {}", answer.body);
         let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let end = tokio::time::Instant::now() + LONGEST;
         loop {
+            anyhow::ensure!(tokio::time::Instant::now() < end, "{name} is never served");
             let answer = send(client, &Request::new("GET", &format!("{path}/{name}"))).await?;
             let conditions = answer.body.pointer("/status/conditions").and_then(Value::as_array);
-            if conditions.into_iter().flatten().any(|it| it["type"] == "Established" && it["status"] == "True") {
+            let is_established =
+                conditions.into_iter().flatten().any(|it| it["type"] == "Established" && it["status"] == "True");
+            // Established, it is still refused for a moment: "storage is (re)initializing".
+            if is_established && send(client, &Request::new("GET", &list_of(&crd))).await?.code == 200 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
     Ok(())
+}
+
+/// Where all objects of a custom resource are listed.
+fn list_of(crd: &Value) -> String {
+    let text = |pointer| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!("/apis/{}/{}/{}", text("/spec/group"), text("/spec/versions/0/name"), text("/spec/names/plural"))
 }
 
 /// A story in a simulated cluster of its own, in virtual time.
