@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +39,13 @@ func exporter(args []string, stop <-chan struct{}) int {
 	http.Handle("/metrics", page)
 	go func() { fail(http.ListenAndServe(*address, nil)) }()
 	seen := newWaits(2 * *every)
-	tick, glance := time.NewTicker(*every), time.NewTicker(*every/5)
+	go func() {
+		for {
+			fmt.Fprintln(os.Stderr, "ERROR: watch:", seen.follow(a))
+			time.Sleep(*every)
+		}
+	}()
+	tick := time.NewTicker(*every)
 	page.set(look(a, seen))
 	for {
 		select {
@@ -45,16 +53,17 @@ func exporter(args []string, stop <-chan struct{}) int {
 			return 0
 		case <-tick.C:
 			page.set(look(a, seen))
-		case <-glance.C:
-			seen.look(a)
+			seen.forget()
 		}
 	}
 }
 
-// waits remembers why containers waited, for a little while: with the short back-off of a test's kubelet a container
-// says CrashLoopBackOff only for a moment before each restart, which a look a second would miss.
+// waits remembers why containers waited, for a little while. With the short back-off of a test's kubelet a container
+// says CrashLoopBackOff only until the kubelet's next look at the container it has just restarted, which can be some
+// milliseconds later at every restart: looks at intervals can miss it every time, a watch does not.
 type waits struct {
 	keep time.Duration
+	mu   sync.Mutex
 	last map[string]wait
 }
 
@@ -64,28 +73,42 @@ type wait struct {
 }
 
 func newWaits(keep time.Duration) *waits {
-	return &waits{keep, map[string]wait{}}
+	return &waits{keep: keep, last: map[string]wait{}}
 }
 
-func (w *waits) look(a *api) {
-	pods, err := list[pod](a, "/api/v1/pods")
+// follow notes what every pod goes through, until the watch ends.
+func (w *waits) follow(a *api) error {
+	// The watch lasts longer than the other requests may take.
+	client := http.Client{Transport: a.client.Transport}
+	answer, err := client.Get(a.server + "/api/v1/pods?watch=true&timeoutSeconds=600")
 	if err != nil {
-		return
+		return err
 	}
-	for _, p := range pods {
-		for _, c := range p.Status.Containers {
-			w.note(p.Metadata.UID, c)
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("pods: %s", answer.Status)
+	}
+	for events := json.NewDecoder(answer.Body); ; {
+		var event struct {
+			Type   string `json:"type"`
+			Object pod    `json:"object"`
 		}
-	}
-	for key, wait := range w.last {
-		if time.Since(wait.at) > w.keep {
-			delete(w.last, key)
+		if err := events.Decode(&event); err != nil {
+			return err
+		}
+		if event.Type == "ERROR" {
+			return errors.New("the API server ended it")
+		}
+		for _, c := range event.Object.Status.Containers {
+			w.note(event.Object.Metadata.UID, c)
 		}
 	}
 }
 
 // note gives the reason for which the container waits, or waited a moment ago; "" if neither.
 func (w *waits) note(uid string, c container) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	key := uid + "/" + c.Name
 	if c.State.Waiting != nil {
 		w.last[key] = wait{c.State.Waiting.Reason, time.Now()}
@@ -94,6 +117,17 @@ func (w *waits) note(uid string, c container) string {
 		return wait.reason
 	}
 	return ""
+}
+
+// forget drops what has been kept for long enough.
+func (w *waits) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, wait := range w.last {
+		if time.Since(wait.at) > w.keep {
+			delete(w.last, key)
+		}
+	}
 }
 
 // page is the last look's result.
@@ -159,5 +193,10 @@ func list[T any](a *api, path string) ([]T, error) {
 	var all struct {
 		Items []T `json:"items"`
 	}
-	return all.Items, json.NewDecoder(answer.Body).Decode(&all)
+	if err := json.NewDecoder(answer.Body).Decode(&all); err != nil {
+		return nil, err
+	}
+	// Read to its end, the answer leaves the connection in good order; closed before, it is an abort to the server.
+	_, err = io.Copy(io.Discard, answer.Body)
+	return all.Items, err
 }

@@ -20,7 +20,7 @@ pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = Vec::new();
-    stream.take(4096).read_to_end(&mut answer).ok()?;
+    stream.take(1 << 20).read_to_end(&mut answer).ok()?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))

@@ -1,5 +1,6 @@
 //! A real Kubernetes control plane on this machine, for as long as somebody holds it.
 
+mod alerting;
 mod archive;
 mod cgroup;
 mod config;

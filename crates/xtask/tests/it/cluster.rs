@@ -257,6 +257,35 @@ fn a_fake_nodes_pods_fail_as_their_image_tag_says() {
     }
 }
 
+#[test]
+fn a_reason_that_lasts_a_moment_is_exported() {
+    let _turn = turn();
+    let rules = r#"groups: [{name: test, rules: [{alert: Waited,
+        expr: 'max_over_time(kube_pod_container_status_waiting_reason{reason=~"Moment.*"}[10m]) == 1'}]}]"#;
+    let options = ClusterOptions { prometheus_rules: Some(rules.to_owned()), ..ClusterOptions::kwok() };
+    let cluster = Cluster::up(options.with(Addon::Prometheus)).unwrap();
+    // Nobody else writes the status of a pod that is on no node.
+    let nobody = r#"--overrides={"spec": {"schedulerName": "nobody"}}"#;
+    cluster.kubectl(&["run", "waits", "--image=registry.example/app:v1", nobody]).unwrap();
+    let say = |state: &str| {
+        let patch = format!(
+            r#"{{"status": {{"containerStatuses": [{{"name": "waits", "image": "a", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {state}}}]}}}}"#
+        );
+        let patch = ["patch", "pod", "waits", "--subresource=status", "--type=merge", "--patch", &patch];
+        cluster.kubectl(&patch).unwrap();
+    };
+    let is_exported = |reason: &str| cluster.alerting().contains(&format!("\"reason\":\"{reason}\""));
+    say(r#"{"waiting": {"reason": "MomentLong"}}"#);
+    eventually("the first look", || is_exported("MomentLong"));
+    for moment in 0..8 {
+        let reason = format!("Moment{moment}");
+        say(&format!(r#"{{"waiting": {{"reason": "{reason}"}}}}"#));
+        say(r#"{"running": {}}"#);
+        eventually_or("the reason to be exported", || is_exported(&reason), || cluster.alerting());
+    }
+}
+
 /// What the first request to the listener says, headers and body.
 fn first_request(listener: &TcpListener, state: impl Fn() -> String) -> String {
     listener.set_nonblocking(true).unwrap();
@@ -292,8 +321,11 @@ fn a_crash_loop_on_a_real_node_becomes_an_alert_at_the_webhook() {
         let url = format!("http://{}/webhooks/alertmanager", listener.local_addr().unwrap());
         cluster.set_alertmanager_config(&cluster::webhook_receiver(&url, "secret")).unwrap();
         cluster.kubectl(&["run", "breaks", "--image=registry.example/app:crash"]).unwrap();
-        let pods = || cluster.kubectl(&["get", "pods,events", "-o", "wide"]).unwrap_or_default();
-        Ok(first_request(&listener, pods))
+        let state = || {
+            let pods = cluster.kubectl(&["get", "pods", "-o", "wide"]).unwrap_or_default();
+            format!("{}{pods}", cluster.alerting())
+        };
+        Ok(first_request(&listener, state))
     });
     let request = request.unwrap();
     assert!(request.contains("Authorization: Bearer secret"), "{request}");
