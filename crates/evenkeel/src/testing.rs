@@ -64,6 +64,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         source: Source::Kubernetes,
         state: SignalState::Firing,
         instances: Default::default(),
+        instances_beyond: 0,
         severity: Severity::Critical,
         target: Some(root.clone()),
         starts_at: at(0),

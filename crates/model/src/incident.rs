@@ -12,7 +12,7 @@ use crate::signal::{Severity, SignalState, Source};
 
 /// At most so many distinct signals (name and target) of an incident are kept; more are counted.
 pub const MAX_SIGNALS: usize = 64;
-/// At most so many instances of one signal are told apart; more count as the last.
+/// At most so many instances of one signal are told apart; more are counted.
 pub const MAX_INSTANCES: usize = 16;
 /// At most so many ids of signals already folded are remembered.
 pub const MAX_SEEN: usize = 256;
@@ -42,7 +42,7 @@ pub struct Incident {
     pub closed_at: Option<DateTime<Utc>>,
     /// Distinct signals by [`Incident::signal_key`], at most [`MAX_SIGNALS`].
     pub signals: BTreeMap<String, FoldedSignal>,
-    /// Signals beyond that, counted only.
+    /// How many signals beyond those kept are firing.
     #[serde(default)]
     pub signals_beyond: u64,
     /// Short digests of signal ids already folded, oldest first, at most [`MAX_SEEN`].
@@ -104,6 +104,9 @@ pub struct FoldedSignal {
     /// the end of one is not the end of the other. At most [`MAX_INSTANCES`].
     #[serde(default)]
     pub instances: BTreeMap<String, Instance>,
+    /// How many instances beyond those kept are so now.
+    #[serde(default)]
+    pub instances_beyond: u64,
     /// The worst severity.
     pub severity: Severity,
     /// What it is about.

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Attempt, Decided, Incident, Proposal, Span};
+use evenkeel_model::{Attempt, Decided, Incident, Phase, Proposal, Span};
 
 use crate::Decision;
 
@@ -24,6 +24,14 @@ pub fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
             incident.wake_at = Some(now + chrono::Duration::seconds(30));
         }
         Decision::Escalate { proposal, reason } => {
+            // People are called while one is open only when its outcome has not come: what became of it is for them to
+            // find out, and must not hold the incident for ever.
+            for lost in incident.attempts.iter_mut().filter(|attempt| attempt.phase.is_none()) {
+                lost.phase = Some(Phase::Unknown);
+                lost.reason.clone_from(reason);
+                lost.ended_at = Some(now);
+                lost.proposal = None;
+            }
             incident.needs_human = Some(reason.clone());
             incident.attempts.push(attempt(proposal, Span::seconds(0)));
             incident.wake_at = Some(now + chrono::Duration::seconds(30));

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use evenkeel_model::{
-    Action, ActionName, Evidence, Incident, Notify, ObjectRef, PlaybookStep, Severity, Snapshot, Span,
+    Action, ActionName, Evidence, FoldedSignal, Incident, Notify, ObjectRef, PlaybookStep, Severity, Snapshot, Span,
 };
 use evenkeel_playbook::{Candidate, Escape, Loaded, Playbooks, Vars, facts, render};
 
@@ -49,11 +49,12 @@ pub fn plan(situation: Situation<'_>) -> Decision {
         let reason = format!("no outcome of {} came within {}", open.remediation, limits.outcome_within);
         return escalate(incident, about, reason, None, limits, now);
     }
-    let Some(first) =
-        incident.firing().map(|signal| signal.starts_at.max(incident.opened_at - Span::hours(1).chrono())).min()
-    else {
-        return Decision::Ignore { reason: "all signals have ended".to_owned() };
+    // Neither long before the incident nor in the future, whatever the sender's clock says.
+    let began = |signal: &FoldedSignal| match signal.starts_at > now {
+        true => incident.opened_at,
+        false => signal.starts_at.max(incident.opened_at - Span::hours(1).chrono()),
     };
+    let Some(first) = incident.firing().map(began).min() else { return uncounted(situation, about) };
     if let Some(reason) = suppressed(incident) {
         return Decision::WaitUntil { at: now + Span::minutes(5).chrono(), reason };
     }
@@ -90,6 +91,21 @@ pub fn plan(situation: Situation<'_>) -> Decision {
         return Decision::WaitUntil { at: (now + limits.recheck.chrono()).min(patience), reason };
     }
     escalate(incident, about, format!("no playbook applies: {reason}"), None, limits, now)
+}
+
+/// None of the signals that are kept fires; there may be others.
+fn uncounted(situation: Situation<'_>, about: &ObjectRef) -> Decision {
+    let Situation { incident, limits, now, .. } = situation;
+    let beyond = incident.signals_beyond;
+    if beyond == 0 {
+        return Decision::Ignore { reason: "all signals have ended".to_owned() };
+    }
+    let reason = format!("{beyond} more signals are firing about {about} than could be told apart");
+    let is_told = incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate);
+    if is_told || now < incident.opened_at + limits.patience.chrono() {
+        return Decision::WaitUntil { at: now + Span::minutes(5).chrono(), reason };
+    }
+    escalate(incident, about, reason, None, limits, now)
 }
 
 /// Adds to a proposal why the playbooks of higher priority did not act.

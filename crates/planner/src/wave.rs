@@ -94,6 +94,7 @@ fn speak(incident: &mut Incident, cause: &ObjectRef, now: DateTime<Utc>) {
         source: Source::Kubernetes,
         state: SignalState::Firing,
         instances: Default::default(),
+        instances_beyond: 0,
         severity: Severity::Critical,
         target: Some(cause.clone()),
         starts_at: now,

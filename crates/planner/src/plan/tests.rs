@@ -341,3 +341,82 @@ fn an_outcome_is_noted_once_and_only_a_regression_replaces_it() {
     assert!(record(&mut incident, &outcome, at(104)));
     assert_eq!(incident.attempts[0].phase, Some(Phase::Regressed));
 }
+
+#[test]
+fn a_time_at_the_end_of_the_calendar_is_no_panic() {
+    let far: DateTime<Utc> = serde_json::from_str("\"+262142-12-31T23:59:59Z\"").unwrap();
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-1", far)]);
+    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
+    let evidence = BTreeMap::new();
+    let situation = Situation {
+        incident: &incident,
+        playbooks: &playbooks,
+        evidence: &evidence,
+        fallback: &fallback,
+        limits: &limits,
+        now: at(10),
+    };
+    let _ = plan(situation);
+}
+
+#[test]
+fn a_beginning_in_the_future_does_not_put_off_the_settle_time() {
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-1", at(3600))]);
+    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
+    let evidence = BTreeMap::new();
+    let situation = Situation {
+        incident: &incident,
+        playbooks: &playbooks,
+        evidence: &evidence,
+        fallback: &fallback,
+        limits: &limits,
+        now: at(120),
+    };
+    assert_ne!(plan(situation).name(), "WaitUntil", "settled for two minutes by our clock");
+}
+
+#[test]
+fn a_lost_outcome_does_not_hold_the_incident_open_for_ever() {
+    use crate::{apply, close_if_over};
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-1", at(0))]);
+    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
+    let propose = |incident: &Incident, now| {
+        let evidence = BTreeMap::from([(
+            "bad-rollout".to_owned(),
+            Evidence { target: Some(broken(now)), named: BTreeMap::new() },
+        )]);
+        plan(Situation {
+            incident,
+            playbooks: &playbooks,
+            evidence: &evidence,
+            fallback: &fallback,
+            limits: &limits,
+            now,
+        })
+    };
+    let first = propose(&incident, at(90));
+    assert_eq!(first.name(), "Propose", "{first:?}");
+    apply(&mut incident, &first, at(90));
+    // Somebody deleted the Remediation: no Outcome ever comes.
+    let late = at(90 + 900 + 7200 + 60);
+    let told = propose(&incident, late);
+    let Decision::Escalate { proposal, .. } = &told else { panic!("{told:?}") };
+    apply(&mut incident, &told, late);
+    let outcome = evenkeel_model::Outcome {
+        remediation: proposal.name(),
+        incident: incident.id.clone(),
+        number: proposal.number,
+        target: proposal.target.clone(),
+        root: proposal.root.clone(),
+        action: proposal.action.name(),
+        playbook: proposal.playbook.clone(),
+        phase: Phase::Succeeded,
+        reason: "told".to_owned(),
+        target_well: None,
+        ended_at: late,
+    };
+    assert!(record(&mut incident, &outcome, late));
+    let ended = crate::testing::resolved("CrashLoopBackOff", "cart-1", at(0), late + Span::minutes(10).chrono());
+    incident = fold(Some(incident), &[ended], late + Span::minutes(10).chrono()).unwrap();
+    assert!(close_if_over(&mut incident, late + Span::minutes(11).chrono()), "open for ever: {:?}", incident.attempts);
+}
