@@ -244,6 +244,25 @@ async fn with_the_api_server_away_a_proposal_waits_and_is_not_taken_for_poison()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proposal_that_can_not_be_taken_up_yet_does_not_hold_up_the_next() {
+    let bench = Bench::start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for _ in 0..50 {
+        bench.world.fault("GET remediations/r-earlier", Fault::Answer(403));
+    }
+    bench.heal_when_patched();
+    let waits = Proposal { recurrence_of: Some("r-earlier".to_owned()), ..cart(1) };
+    bench.propose(&waits).await;
+    bench.propose(&escalation(2)).await;
+    let first = bench.outcomes(1).await;
+    assert_eq!(phases(&first), [(2, Phase::Succeeded)]);
+    assert!(first[0].ended_at - start() < chrono::Duration::minutes(1), "{}", first[0].ended_at);
+    // It is taken up when it can be.
+    assert_eq!(phases(&bench.outcomes(2).await), [(2, Phase::Succeeded), (1, Phase::Succeeded)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_step_that_seemed_to_help_and_did_not_is_not_tried_again() {
     let bench = Bench::start();
     bench.heal_when_patched();
