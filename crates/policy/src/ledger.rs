@@ -151,11 +151,15 @@ pub fn claim(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         let is_ours = found.remediation == ask.remediation && found.holder == ask.holder;
         if is_ours && now < found.until {
             let epoch = found.epoch;
-            return extend(&ledger, ask.remediation, epoch, ask.hold_for, now).map_err(|_| held_by_other(found, ask));
+            return extend(&ledger, ask.remediation, epoch, ask.hold_for, now)
+                .map_err(|_| held_by_other(found, ask, now));
         }
-        // Another's last request may still be on its way until the API server gives up on it.
-        if !is_ours && now < found.until + ask.grace.chrono() {
-            return Err(held_by_other(found, ask));
+        // Another's last request may still be on its way until the API server gives up on it. And what another
+        // remediation did to the root is to be verified and perhaps undone, however long nobody got to it: only its
+        // release, or its being forgotten, frees the root.
+        let is_another = found.remediation != ask.remediation;
+        if !is_ours && (is_another || now < found.until + ask.grace.chrono()) {
+            return Err(held_by_other(found, ask, now));
         }
     }
     let begun = found.filter(|found| found.remediation == ask.remediation).map(|found| found.policies.clone());
@@ -193,13 +197,18 @@ fn given(claim: &LedgerClaim) -> Claim {
     Claim { epoch: claim.epoch, until: claim.until, holder: claim.holder.clone() }
 }
 
-fn held_by_other(found: &LedgerClaim, ask: &ClaimAsk<'_>) -> ClaimRefused {
+fn held_by_other(found: &LedgerClaim, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> ClaimRefused {
     ClaimRefused::HeldByOther {
         root: ask.root.to_string(),
         remediation: found.remediation.clone(),
         holder: found.holder.clone(),
-        until: found.until + ask.grace.chrono(),
+        until: again(found.until + ask.grace.chrono(), ask, now),
     }
+}
+
+/// When it is worth asking again: not at once where a claim was not extended in time.
+fn again(until: DateTime<Utc>, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> DateTime<Utc> {
+    if until > now { until } else { rounded_up(now + ask.hold_for.chrono()) }
 }
 
 /// Exact sliding windows: in any time as long as a rate's window there are at most as many as it
@@ -242,15 +251,14 @@ fn room_from(spent: &[DateTime<Utc>], rate: Rate, now: DateTime<Utc>) -> Option<
 
 fn within_concurrency(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Result<(), ClaimRefused> {
     for ConcurrentLimit { policy, limit } in ask.concurrent {
+        // Whatever was not released is under way: a claim that was not extended says that its gateway is away, not
+        // that what it began has ended.
         let under_way = ledger.claims.values().filter(|claim| {
-            now < claim.until
-                && !is_held_for_person(claim)
-                && claim.remediation != ask.remediation
-                && claim.policies.contains(policy)
+            !is_held_for_person(claim) && claim.remediation != ask.remediation && claim.policies.contains(policy)
         });
         let ends: Vec<DateTime<Utc>> = under_way.map(|claim| claim.until).collect();
         if ends.len() >= usize::try_from(*limit).unwrap_or(usize::MAX) {
-            let until = ends.into_iter().min().unwrap_or(now);
+            let until = again(ends.into_iter().min().unwrap_or(now), ask, now);
             return Err(ClaimRefused::Concurrent { policy: policy.clone(), limit: *limit, until });
         }
     }

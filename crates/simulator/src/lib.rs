@@ -13,6 +13,7 @@ mod images;
 mod kinds;
 mod log;
 mod nodes;
+mod patterns;
 mod people;
 mod prometheus;
 mod quantity;

@@ -81,8 +81,9 @@ impl Normalizer {
             causes,
             labels: labels(&alert.labels),
             summary: summary(alert),
-            starts_at: alert.starts_at,
-            ends_at: alert.ends_at,
+            // What is said to lie ahead is now: the sender's clock is not ours.
+            starts_at: alert.starts_at.min(now),
+            ends_at: alert.ends_at.map(|at| at.min(now)),
             observed_at: now,
         }
     }

@@ -61,14 +61,19 @@ impl Asked {
 }
 
 #[test]
-fn a_claim_holds_its_root_against_others_until_it_ends_and_the_grace_is_over() {
+fn a_claim_holds_its_root_against_other_remediations_until_it_is_released_or_forgotten() {
     let (ledger, first) = Asked::of("r-1", "cart").claim(&LedgerSpec::default(), at(0)).unwrap();
     assert_eq!((first.epoch, first.until), (1, at(120)));
     let refused = Asked::of("r-2", "cart").by("b").claim(&ledger, at(179)).unwrap_err();
     assert_eq!(refused.to_string(), "deployment/shop/cart is held for r-1 by a until 2026-01-01 00:03:00 UTC");
-    let (ledger, second) = Asked::of("r-2", "cart").by("b").claim(&ledger, at(180)).unwrap();
+    // Its gateway is away; what it did is not verified yet.
+    let refused = Asked::of("r-2", "cart").by("b").claim(&ledger, at(180)).unwrap_err();
+    assert!(matches!(refused, ClaimRefused::HeldByOther { until, .. } if until == at(300)), "{refused}");
+    let released = release(&ledger, "r-1", false);
+    assert!(Asked::of("r-2", "cart").by("b").claim(&released, at(10)).is_ok());
+    let (ledger, second) = Asked::of("r-2", "cart").by("b").claim(&ledger, at(120 + 3600)).unwrap();
     assert_eq!(second.epoch, 2);
-    assert_eq!(extend(&ledger, "r-1", 1, HOLD, at(181)).unwrap_err().epoch, 1);
+    assert_eq!(extend(&ledger, "r-1", 1, HOLD, at(121 + 3600)).unwrap_err().epoch, 1);
     // Another root is free all the while.
     assert!(Asked::of("r-3", "web").claim(&ledger, at(1)).is_ok());
 }
@@ -95,9 +100,8 @@ fn what_was_begun_goes_on_when_rates_and_concurrency_are_used_up_meanwhile() {
     begun.rates = rates("1/1h", "1/1h", "1/1h");
     begun.concurrent = limit(1);
     let (ledger, _) = begun.claim(&LedgerSpec::default(), at(0)).unwrap();
-    let mut other = Asked::of("r-2", "web");
-    other.concurrent = limit(1);
-    let (ledger, _) = other.claim(&ledger, at(130)).unwrap();
+    // Under another policy, which counts its own.
+    let (ledger, _) = Asked::of("r-2", "web").claim(&ledger, at(130)).unwrap();
     let (ledger, taken) = begun.by("b").claim(&ledger, at(200)).unwrap();
     assert_eq!(taken.epoch, 3);
     assert_eq!(ledger.debits.len(), 2);
@@ -153,7 +157,8 @@ fn concurrency_counts_what_is_under_way_under_the_policy() {
         refused.to_string(),
         "1 remediations are under way among the objects of policy shop, as many as it allows; again from 2026-01-01 00:02:00 UTC"
     );
-    assert!(one("r-2", "web").claim(&ledger, at(120)).is_ok(), "it has ended");
+    assert!(one("r-2", "web").claim(&ledger, at(120)).is_err(), "its gateway is away; it was not released");
+    assert!(one("r-2", "web").claim(&ledger, at(120 + 3600)).is_ok(), "it is forgotten");
     assert!(one("r-2", "web").claim(&release(&ledger, "r-1", false), at(10)).is_ok(), "it was released");
     // What waits for a person holds its root, not the policy.
     assert!(one("r-2", "web").claim(&hold_for_person(&ledger, "r-1"), at(10)).is_ok());
@@ -294,11 +299,7 @@ mod properties {
                 let n = self.spent.iter().filter(|(r, at)| only(*r) && *at > now - window).count();
                 n >= count as usize
             };
-            let under_way = self
-                .held
-                .values()
-                .filter(|held| !held.person && now < held.until && held.remediation != remediation)
-                .count();
+            let under_way = self.held.values().filter(|held| !held.person && held.remediation != remediation).count();
             !used(limits.target, &|r| root_of(r) == root_of(remediation))
                 && !used(limits.namespace, &|_| true)
                 && !used(limits.cluster, &|_| true)
@@ -310,10 +311,12 @@ mod properties {
             let hold = i64::try_from(HOLD.get().as_secs()).unwrap();
             let grace = i64::try_from(GRACE.get().as_secs()).unwrap();
             let root = root_of(remediation);
+            self.held.retain(|_, held| held.person || now < held.until + 3600);
             let found = self.held.get(root).cloned();
             if let Some(held) = &found {
                 let is_ours = held.remediation == remediation && held.holder == holder;
-                if held.person || (!is_ours && now < held.until + grace) {
+                let is_another = held.remediation != remediation;
+                if held.person || (!is_ours && (is_another || now < held.until + grace)) {
                     return None;
                 }
                 if is_ours && now < held.until {
