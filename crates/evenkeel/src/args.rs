@@ -64,7 +64,6 @@ pub(crate) enum Command {
     /// Print the custom resource definitions as YAML
     Crds,
     /// Print the least RBAC each plane needs as YAML
-    #[command(hide = true)]
     Rbac(RbacArgs),
     /// Print completions for a shell
     Completions {

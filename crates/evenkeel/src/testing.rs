@@ -106,6 +106,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         wake_at: None,
         decided: Some(Decided { at: at(60), what: "WaitUntil".into(), reason: "settling for 2m".into() }),
         needs_human: None,
+        called: None,
         traceparent: None,
     }
 }

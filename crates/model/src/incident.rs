@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::action::ActionName;
+use crate::action::{ActionName, EscalationSeverity};
 use crate::lifecycle::Phase;
 use crate::object::ObjectRef;
 use crate::proposal::PlaybookStep;
@@ -75,6 +75,9 @@ pub struct Incident {
     /// Why a person is needed, once one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_human: Option<String>,
+    /// How loud people were called last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<EscalationSeverity>,
     /// W3C trace context of its trace: the first signal's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

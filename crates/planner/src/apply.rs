@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Attempt, Decided, Incident, Phase, Proposal, Span};
+use evenkeel_model::{Action, Attempt, Decided, Incident, Phase, Proposal, Span};
 
 use crate::Decision;
 
@@ -33,6 +33,10 @@ pub fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
                 lost.proposal = None;
             }
             incident.needs_human = Some(reason.clone());
+            incident.called = match &proposal.action {
+                Action::Escalate(escalate) => Some(escalate.severity),
+                _ => None,
+            };
             incident.attempts.push(attempt(proposal, Span::seconds(0)));
             incident.wake_at = Some(now + chrono::Duration::seconds(30));
         }

@@ -122,6 +122,7 @@ fn open(previous: Option<Incident>, arrival: &Arrival, now: DateTime<Utc>) -> In
         wake_at: Some(now),
         decided: None,
         needs_human: None,
+        called: None,
         traceparent: arrival.traceparent.clone(),
     }
 }
@@ -250,6 +251,7 @@ pub fn close_if_over(incident: &mut Incident, now: DateTime<Utc>) -> bool {
         incident.closed_at = Some(now);
         incident.wake_at = None;
         incident.needs_human = None;
+        incident.called = None;
         incident.signals_beyond = 0;
     }
     over

@@ -80,6 +80,7 @@ fn latent(cause: &ObjectRef, cluster: &str, traceparent: Option<&str>, now: Date
         wake_at: None,
         decided: None,
         needs_human: None,
+        called: None,
         traceparent: traceparent.map(ToOwned::to_owned),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct ConsumerLabels {
 pub(crate) struct NeedsHumanLabels {
     pub(crate) incident: String,
     pub(crate) object: String,
+    /// Empty where it is in none. (A label `namespace` would be taken for the engine's own when it is scraped.)
+    pub(crate) object_namespace: String,
     pub(crate) severity: &'static str,
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use evenkeel_model::{Incident, Severity};
+use evenkeel_model::{EscalationSeverity, Incident, Severity};
 use evenkeel_runtime::{BoxError, Shutdown};
 
 use crate::core::Core;
@@ -68,6 +68,13 @@ fn labels(incident: &Incident) -> NeedsHumanLabels {
     NeedsHumanLabels {
         incident: incident.id.clone(),
         object: incident.root.as_ref().map(ToString::to_string).unwrap_or_default(),
-        severity: incident.firing().map(|signal| signal.severity).max().unwrap_or(Severity::Info).token(),
+        object_namespace: incident.root.as_ref().and_then(|root| root.namespace.clone()).unwrap_or_default(),
+        // Whoever called people said how loud; alerts are routed by this.
+        severity: match incident.called {
+            Some(EscalationSeverity::Page) => Severity::Critical,
+            Some(EscalationSeverity::Ticket) => Severity::Warning,
+            None => incident.firing().map(|signal| signal.severity).max().unwrap_or(Severity::Info),
+        }
+        .token(),
     }
 }
