@@ -76,7 +76,10 @@ fn evenkeel(root: &Path, args: &[&str], coloured: &str) -> Result<String> {
 fn picture(story: &str) -> String {
     const SECOND_ACT: &str = "\n\x1b[1m2. ";
     let shown = story.find(SECOND_ACT).and_then(|end| story.get(..end)).unwrap_or(story);
-    anstyle_svg::Term::new().render_svg(&format!("\x1b[1m$ evenkeel demo\x1b[0m\n{}\n", shown.trim_end()))
+    let terminal = anstyle_svg::Term::new().palette(anstyle_svg::WIN10_CONSOLE);
+    let svg = terminal.render_svg(&format!("\x1b[1m$ evenkeel demo\x1b[0m\n{}\n", shown.trim_end()));
+    // What is told in passing has to be readable, too.
+    svg.replace(".dimmed { opacity: 0.4; }", ".dimmed { opacity: 0.7; }")
 }
 
 #[cfg(test)]
