@@ -186,6 +186,23 @@ spec:
     }
 
     #[test]
+    fn all_mistakes_of_a_document_are_told_and_none_that_follows_from_another() {
+        let mut text = GOOD.to_owned();
+        for (from, to) in [
+            ("priority:", "prioritty:"),
+            ("[Deployment]", "[Deploymnt, StatefulSet, Nod]"),
+            ("op: Exists", "op: exist"),
+            ("settle: 2m", "settle: two minutes"),
+            ("rollbackWorkload:", "rollbackWorklaod:"),
+            ("within: 10m", "within: ten minutes"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        insta::assert_snapshot!(problems_of(&text));
+    }
+
+    #[test]
     fn a_broken_document_leaves_the_others() {
         let second = GOOD.replace("bad-rollout", "second");
         let text = format!("{GOOD}---\nkind: [\n---\n{}---\n{second}", GOOD.replace("settle", "setle"));
