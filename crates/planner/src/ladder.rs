@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Attempt, Incident, Phase, PlaybookStepSpec, Span};
+use evenkeel_model::{Attempt, Incident, Phase, PlaybookStepSpec, Span, is_same_trouble};
 use evenkeel_playbook::Loaded;
 
 use crate::PlanLimits;
@@ -119,14 +119,15 @@ fn position(playbook: &Loaded, attempt: &Attempt) -> Option<usize> {
 }
 
 /// Whether an earlier incident's attempt speaks against trying its step again: it was carried out
-/// and one of its signals is firing again within its recurrence time.
+/// and its trouble is there again within its recurrence time.
 fn recurs(attempt: &Attempt, incident: &Incident) -> bool {
     let carried_out = attempt
         .phase
         .is_some_and(|phase| phase == Phase::Succeeded || phase == Phase::Unverified || phase.did_not_help());
     let Some(ended_at) = attempt.ended_at else { return false };
+    let firing: Vec<String> = incident.firing().map(|signal| signal.name.clone()).collect();
     carried_out
         && attempt.action.is_mutating()
         && incident.opened_at - ended_at <= attempt.recur_within.chrono()
-        && incident.firing().any(|signal| attempt.signals.contains(&signal.name))
+        && is_same_trouble(&attempt.signals, &firing)
 }

@@ -6,7 +6,7 @@ use evenkeel_model::{
 };
 use evenkeel_playbook::{Candidate, Escape, Loaded, Playbooks, Vars, facts, render};
 
-use crate::escalation::{escalate, proposal, shorten};
+use crate::escalation::{escalate, proposal, shorten, signal_names};
 use crate::fold::firing_targets;
 use crate::ladder::{Rung, rung};
 use crate::{Decision, PlanLimits};
@@ -214,6 +214,8 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
         PlaybookStep { name: playbook.name.clone(), version: playbook.version.clone(), step: step.name.clone() };
     let rationale = rationale(incident, playbook, &because, now);
     let mut proposal = proposal(incident, target, action, reference, rationale, limits, now);
+    // What the playbook is not for neither led to it nor tells, if it comes again, that it did not help.
+    proposal.signals = signal_names(incident, |name| playbook.is_for(name));
     proposal.recurrence_of = recurrence_of;
     let escalates = matches!(proposal.action, Action::Escalate(_));
     if escalates && incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate) {

@@ -2,6 +2,7 @@ use evenkeel_model::{Playbook, PlaybookSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
+use crate::matching::ANY_SIGNAL;
 use crate::yaml::{self, Document, Source};
 
 /// One playbook, read. Its JSON, `{"name","version","spec"}`, is what the `playbooks` bucket holds.
@@ -44,6 +45,11 @@ impl Loaded {
         let name = name.into();
         let source = Source::without_positions(format!("playbook/{name}"));
         Ok(Self { version: spec.version()?, name, spec, source })
+    }
+
+    /// Whether a signal of that name is one it is for.
+    pub fn is_for(&self, signal: &str) -> bool {
+        self.spec.matches.signals.iter().any(|name| name == ANY_SIGNAL || name == signal)
     }
 
     fn from_document(document: Document<PlaybookSpec>) -> Result<Self, Problem> {

@@ -11,7 +11,7 @@ metadata: {name: bad-rollout}
 spec:
   summary: Go back to the last revision that was available.
   priority: 100
-  match: {signals: [CrashLoopBackOff], kinds: [Deployment]}
+  match: {signals: [CrashLoopBackOff, OOMKilled, ReplicasUnavailable], kinds: [Deployment]}
   settle: 1m
   when:
     - {fact: target.unavailableReplicas, op: AtLeast, value: 1}
@@ -222,6 +222,53 @@ fn the_same_signal_again_goes_on_where_the_ladder_ended_and_says_so() {
     let next = proposed(world.decide(&again, at(4_100)));
     assert_eq!(next.playbook.step, "restart");
     assert_eq!(next.recurrence_of, Some(proposal.name()));
+}
+
+/// What is proposed when `now` fires after a roll-back for `then` had helped.
+fn proposed_again(then: &[&str], now: &[&str]) -> evenkeel_model::Proposal {
+    let world = World::new();
+    let firing_at = |names: &[&str], seconds| -> Vec<Arrival> {
+        names.iter().map(|name| firing(name, &format!("cart-{seconds}"), at(seconds))).collect()
+    };
+    let mut first = incident(&firing_at(then, 0));
+    let proposal = proposed(world.decide(&first, at(60)));
+    assert_eq!(proposal.playbook.step, "roll-back");
+    first.attempts.push(attempt(&proposal, Some(Phase::Succeeded), at(200)));
+    for signal in first.signals.values_mut() {
+        signal.state = SignalState::Resolved;
+    }
+    assert!(crate::close_if_over(&mut first, at(210)));
+    let again = fold(Some(first), &firing_at(now, 4_000), at(4_000)).unwrap();
+    proposed(world.decide(&again, at(4_100)))
+}
+
+#[test]
+fn signals_of_another_kind_do_not_say_that_a_step_did_not_help() {
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["OOMKilled"][..]),
+        (&["CrashLoopBackOff", "ReplicasUnavailable"], &["OOMKilled", "ReplicasUnavailable"]),
+        // An alert of the user's own that the playbook is not for.
+        (&["CrashLoopBackOff", "HighErrorRate"], &["OOMKilled", "HighErrorRate"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!((next.playbook.step.as_str(), next.recurrence_of), ("roll-back", None), "{then:?} {now:?}");
+    }
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["CrashLoopBackOff", "OOMKilled", "ReplicasUnavailable"][..]),
+        (&["CrashLoopBackOff", "OOMKilled"], &["CrashLoopBackOff", "HighErrorRate"]),
+        (&["ReplicasUnavailable"], &["CrashLoopBackOff", "ReplicasUnavailable"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!(next.playbook.step, "restart", "{then:?} {now:?}");
+        assert!(next.recurrence_of.is_some());
+    }
+}
+
+#[test]
+fn a_proposal_names_the_signals_its_playbook_is_for() {
+    let world = World::new();
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0)), firing("HighErrorRate", "cart-a", at(0))]);
+    assert_eq!(proposed(world.decide(&incident, at(60))).signals, ["CrashLoopBackOff"]);
 }
 
 #[test]
