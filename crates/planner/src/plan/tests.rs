@@ -345,6 +345,26 @@ fn an_unknown_signal_is_told_to_people_once() {
 }
 
 #[test]
+fn a_proposal_is_kept_to_be_sent_again_until_it_is_on_the_bus() {
+    let world = World::new();
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    let decision = world.decide(&incident, at(60));
+    crate::apply(&mut incident, &decision, at(60));
+    let proposal = proposed(decision);
+    let look = |incident: &mut Incident| {
+        let decision = world.decide(incident, at(90));
+        crate::apply(incident, &decision, at(90));
+        incident.wake_at.unwrap() - at(90)
+    };
+    assert_eq!(incident.attempts[0].proposal.as_deref(), Some(&proposal));
+    assert!(look(&mut incident) <= Span::minutes(2).chrono());
+    assert!(crate::note_published(&mut incident, &proposal.name()));
+    assert!(!crate::note_published(&mut incident, &proposal.name()), "known by now");
+    assert_eq!(incident.attempts[0].proposal, None);
+    assert!(look(&mut incident) > Span::hours(1).chrono(), "its outcome wakes it");
+}
+
+#[test]
 fn a_lost_outcome_reaches_people_in_the_end() {
     let world = World::new();
     let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
