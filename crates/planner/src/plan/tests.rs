@@ -171,6 +171,62 @@ fn attempt(proposal: &evenkeel_model::Proposal, phase: Option<Phase>, ended_at: 
     }
 }
 
+const STUCK_POD: &str = r#"
+apiVersion: evenkeel.dev/v1alpha1
+kind: Playbook
+metadata: {name: stuck}
+spec:
+  summary: Delete it.
+  priority: 200
+  match: {signals: [PodStuckOnNode], kinds: [Pod]}
+  settle: 1m
+  when: [{fact: target.podReady, op: Equals, value: false}]
+  steps:
+    - name: delete
+      do: {deletePod: {}}
+      verify: {within: 5m, hold: 30s, that: [{fact: target.well, op: Equals, value: true}]}
+    - name: hand-over
+      do: {escalate: {severity: Page}}
+"#;
+
+/// Two pods of one root are stuck, and deleting one of them ended in `phase`: what is next for the other.
+fn next_for_the_other_pod(ready: bool, phase: Phase) -> Decision {
+    let (playbooks, problems) = Playbooks::new(evenkeel_playbook::parse(STUCK_POD, "test.yaml").unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut snapshot = broken(at(0));
+    snapshot.target = ObjectRef::namespaced(evenkeel_model::Kind::Pod, "shop", "cart-a");
+    snapshot.workload = None;
+    snapshot.pod = snapshot.pods.pop();
+    let mut world = World { playbooks, snapshot: Some(snapshot), ..World::new() };
+    let arrivals = ["cart-a", "cart-b"].map(|pod| firing("PodStuckOnNode", pod, at(0)));
+    let mut incident = incident(&arrivals);
+    let first = proposed(world.decide(&incident, at(60)));
+    assert_eq!((first.playbook.step.as_str(), first.target.name.as_str()), ("delete", "cart-a"));
+    incident.attempts.push(attempt(&first, Some(phase), at(200)));
+    let ended = crate::testing::resolved("PodStuckOnNode", "cart-a", at(0), at(90));
+    let incident = fold(Some(incident), &[ended], at(200)).unwrap();
+    world.snapshot.as_mut().unwrap().pod.as_mut().unwrap().ready = ready;
+    world.decide(&incident, at(210))
+}
+
+#[test]
+fn what_helped_one_object_of_a_root_is_done_for_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::Succeeded));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str(), next.number), ("delete", "cart-b", 2));
+}
+
+#[test]
+fn what_did_not_help_one_object_of_a_root_is_not_tried_on_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::NotUndoable));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str()), ("hand-over", "cart-b"));
+}
+
+#[test]
+fn the_other_object_has_to_need_it_too() {
+    let next = next_for_the_other_pod(true, Phase::Succeeded);
+    assert!(matches!(next, Decision::WaitUntil { .. }), "{next:?}");
+}
+
 #[test]
 fn what_may_heal_by_itself_is_left_to_settle() {
     let world = World::new();
