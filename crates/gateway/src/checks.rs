@@ -1,7 +1,7 @@
 //! What is checked of a proposal before it becomes an object. Pure: nothing in it is believed.
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Action, BUILT_IN_PLAYBOOK, ObjectRef, Origin, Phase, PlaybookSpec, Proposal};
+use evenkeel_model::{Action, BUILT_IN_PLAYBOOK, ObjectRef, Origin, Phase, PlaybookSpec, Proposal, is_same_trouble};
 use kube::ResourceExt as _;
 
 use crate::config::Config;
@@ -206,8 +206,8 @@ pub(crate) fn check_recurrence(proposal: &Proposal, earlier: &evenkeel_model::Re
     if !names_same(&before.root, &proposal.root) {
         return Err(format!("it was about {}", before.root));
     }
-    if !before.signals.iter().any(|signal| proposal.signals.contains(signal)) {
-        return Err("it was for other signals".to_owned());
+    if !is_same_trouble(&before.signals, &proposal.signals) {
+        return Err(format!("it was for other signals: {}", before.signals.join(", ")));
     }
     match crate::index::remembered_until(earlier) {
         Some(until) if proposal.proposed_at <= until => Ok(()),
@@ -338,6 +338,14 @@ mod tests {
         assert_eq!(check_recurrence(&again, &earlier), Ok(()));
         again.signals = vec!["Other".to_owned()];
         assert!(check_recurrence(&again, &earlier).is_err());
+        // What any trouble of a workload brings along.
+        let unavailable = || "ReplicasUnavailable".to_owned();
+        let mut earlier_too = earlier.clone();
+        earlier_too.spec.proposal.signals.push(unavailable());
+        again.signals.push(unavailable());
+        assert!(check_recurrence(&again, &earlier_too).is_err(), "another trouble");
+        again.signals.push("ImagePullBackOff".to_owned());
+        assert_eq!(check_recurrence(&again, &earlier_too), Ok(()));
         let mut late = proposal(2);
         late.proposed_at = at(25 * 3600);
         assert!(check_recurrence(&late, &earlier).is_err());

@@ -158,7 +158,7 @@ pub struct Attempt {
     pub proposed_at: DateTime<Utc>,
     /// Nothing is begun after this.
     pub expires_at: DateTime<Utc>,
-    /// The whole proposal, until its outcome is known: sent again if the message was lost.
+    /// The whole proposal, until it is known to be on the bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Box<crate::Proposal>>,
     /// Names of the signals it was for.

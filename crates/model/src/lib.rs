@@ -45,7 +45,7 @@ pub use remediation::{
     ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus, Transition, Verb,
     Verification,
 };
-pub use signal::{Severity, Signal, SignalState, Source};
+pub use signal::{Severity, Signal, SignalState, Source, is_same_trouble};
 pub use snapshot::{
     AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, Pod, Revision, Snapshot, Workload, Writer,
 };

@@ -42,8 +42,9 @@ pub fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
         }
         Decision::WaitUntil { at, .. } => {
             let at = *at;
-            // An open proposal is sent again meanwhile, in case its first message was lost.
-            let at = if incident.open_attempt().is_some() { at.min(now + chrono::Duration::minutes(2)) } else { at };
+            // One that may not have been sent is sent again before.
+            let unsent = incident.open_attempt().is_some_and(|attempt| attempt.proposal.is_some());
+            let at = if unsent { at.min(now + chrono::Duration::minutes(2)) } else { at };
             let unchanged = incident.wake_at.is_some_and(|known| (known - at).abs() < SAME_WAIT);
             if !unchanged {
                 incident.wake_at = Some(at);
@@ -51,6 +52,14 @@ pub fn apply(incident: &mut Incident, decision: &Decision, now: DateTime<Utc>) {
         }
         Decision::Ignore { .. } | Decision::NeedEvidence { .. } => incident.wake_at = None,
     }
+}
+
+/// Notes that a proposal is on the bus: it need not be sent again. False when that was known, or it has
+/// ended since.
+pub fn note_published(incident: &mut Incident, remediation: &str) -> bool {
+    let mut attempts = incident.attempts.iter_mut();
+    let attempt = attempts.find(|attempt| attempt.remediation == remediation && attempt.phase.is_none());
+    attempt.is_some_and(|attempt| attempt.proposal.take().is_some())
 }
 
 fn attempt(proposal: &Proposal, recur_within: Span) -> Attempt {

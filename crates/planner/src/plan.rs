@@ -6,9 +6,9 @@ use evenkeel_model::{
 };
 use evenkeel_playbook::{Candidate, Escape, Loaded, Playbooks, Vars, facts, render};
 
-use crate::escalation::{escalate, proposal, shorten};
+use crate::escalation::{escalate, proposal, shorten, signal_names};
 use crate::fold::firing_targets;
-use crate::ladder::{Rung, rung};
+use crate::ladder::{Rung, is_about, rung};
 use crate::{Decision, PlanLimits};
 
 /// Evidence older than this is fetched again.
@@ -148,7 +148,7 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
             reason: format!("left to settle for {} ({})", playbook.spec.settle, playbook.name),
         });
     }
-    let (step, recurrence_of) = match rung(playbook, incident, limits, now) {
+    let (step, recurrence_of) = match rung(playbook, target, incident, limits, now) {
         Rung::Next { step, recurrence_of } => (step, recurrence_of),
         Rung::Wait { at, reason } => {
             return Considered::Decided(Decision::WaitUntil { at: at.max(now + Span::seconds(1).chrono()), reason });
@@ -164,7 +164,7 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
         }
     };
     let acted_before =
-        incident.attempts.iter().any(|attempt| attempt.playbook.name == playbook.name) || recurrence_of.is_some();
+        incident.attempts.iter().any(|attempt| is_about(attempt, playbook, target)) || recurrence_of.is_some();
     let needs_target = step.action.name().is_mutating() || !playbook.spec.when.is_empty();
 
     let mut because = Vec::new();
@@ -230,6 +230,8 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
         PlaybookStep { name: playbook.name.clone(), version: playbook.version.clone(), step: step.name.clone() };
     let rationale = rationale(incident, playbook, &because, now);
     let mut proposal = proposal(incident, target, action, reference, rationale, limits, now);
+    // What the playbook is not for neither led to it nor tells, if it comes again, that it did not help.
+    proposal.signals = signal_names(incident, |name| playbook.is_for(name));
     proposal.recurrence_of = recurrence_of;
     let escalates = matches!(proposal.action, Action::Escalate(_));
     if escalates && incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate) {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use evenkeel_bus::{Key, Publish, Subject, TraceContext};
 use evenkeel_model::{Incident, Proposal};
-use evenkeel_planner::{Decision, Situation, apply, close_if_over, plan, said_before, wave};
+use evenkeel_planner::{Decision, Situation, apply, close_if_over, note_published, plan, said_before, wave};
 use evenkeel_runtime::trace;
 use tracing::Instrument as _;
 
@@ -44,7 +44,7 @@ impl Core {
 
     async fn plan_one(&self, key: &Key, incident: Incident) -> Result<(), ReadError> {
         let began = tokio::time::Instant::now();
-        self.republish(&incident).await?;
+        let incident = self.republish(key, incident).await?;
         let parent = self.parent_of(&incident).await?;
         let (decision, evidence_for) = self.decide(&incident, parent.is_some()).await;
         tracing::Span::current().record("decision", decision.name());
@@ -93,7 +93,7 @@ impl Core {
             );
         }
         if let Decision::Propose { proposal, .. } | Decision::Escalate { proposal, .. } = &decision {
-            self.publish(proposal).await?;
+            self.publish(key, proposal).await?;
         }
         Ok(())
     }
@@ -152,31 +152,39 @@ impl Core {
         Ok(None)
     }
 
-    /// Sends an open proposal again: the process that decided it may have ended before it was
-    /// published. The bus and the gateway know a repeated one by its id.
-    async fn republish(&self, incident: &Incident) -> Result<(), ReadError> {
-        let Some(proposal) = incident.open_attempt().and_then(|attempt| attempt.proposal.as_ref()) else {
-            return Ok(());
-        };
-        if proposal.expires_at <= self.clock.now() {
-            return Ok(());
-        }
-        self.publish(proposal).await
+    /// Sends an open proposal that is not known to be on the bus: the process that decided it may have
+    /// ended before it was published. The incident as it is then.
+    async fn republish(&self, key: &Key, incident: Incident) -> Result<Incident, ReadError> {
+        let unsent = incident.open_attempt().and_then(|attempt| attempt.proposal.as_ref());
+        let unsent = unsent.filter(|proposal| proposal.expires_at > self.clock.now());
+        let Some(proposal) = unsent else { return Ok(incident) };
+        Ok(self.publish(key, proposal).await?.unwrap_or(incident))
     }
 
-    async fn publish(&self, proposal: &Proposal) -> Result<(), ReadError> {
-        let span = tracing::info_span!("reason.propose", remediation = proposal.name(), target = %proposal.target);
+    /// Sends a proposal and notes that it is on the bus, which keeps it: it need not be sent again,
+    /// whatever becomes of the incident. The incident with that note, if it was not known.
+    async fn publish(&self, key: &Key, proposal: &Proposal) -> Result<Option<Incident>, ReadError> {
+        let name = proposal.name();
+        let span = tracing::info_span!("reason.propose", remediation = name, target = %proposal.target);
         trace::set_parent(&span, proposal.traceparent.as_deref());
         let payload =
-            serde_json::to_vec(proposal).map_err(|source| ReadError::Malformed { key: proposal.name(), source })?;
+            serde_json::to_vec(proposal).map_err(|source| ReadError::Malformed { key: name.clone(), source })?;
         let message = Publish {
             subject: Subject::Proposal,
-            id: proposal.name(),
+            id: name.clone(),
             payload: payload.into(),
             trace: TraceContext { traceparent: trace::traceparent(&span).or_else(|| proposal.traceparent.clone()) },
         };
         self.bus.publish(message).instrument(span).await?;
-        Ok(())
+        let noted = self.incidents.change(
+            key,
+            || self.count_conflict(),
+            |current| {
+                let mut next = current?.clone();
+                note_published(&mut next, &name).then_some(next)
+            },
+        );
+        Ok(noted.await?.map(|noted| noted.incident))
     }
 }
 

@@ -124,6 +124,12 @@ impl World {
         by_name.into_values().collect()
     }
 
+    /// How often a proposal was published, repeated ones among them.
+    async fn publications(&self) -> usize {
+        let stored: Vec<_> = self.bus.replay(Stream::Proposals, None).await.unwrap().collect().await;
+        stored.len()
+    }
+
     async fn incident(&self, root: &ObjectRef) -> Option<Incident> {
         let bucket = self.bus.bucket(BucketName::Incidents).await.unwrap();
         let entry = bucket.get(&Key::new(root.key("test")).unwrap()).await.unwrap()?;
@@ -314,6 +320,29 @@ async fn an_incident_survives_whoever_worked_on_it() {
     let targets: BTreeSet<&str> = proposals.iter().map(|proposal| proposal.target.name.as_str()).collect();
     assert_eq!(targets.len(), 30, "each root has its proposal");
     assert_eq!(proposals.len(), 30, "and only one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_is_on_the_bus_is_not_published_again() {
+    let mut world = World::new().await;
+    world.start_reasoner();
+    let cart = deployment("cart");
+    world.publish(&signal(&cart, 0, SignalState::Firing, world.clock.now(), vec![])).await;
+    pass(70).await;
+    assert_eq!(world.publications().await, 1);
+    // More of the same comes, another reasoner takes over, and time passes, beyond the time for which
+    // the bus itself knows a repeated message.
+    for pod in 1..8 {
+        pass(90).await;
+        world.publish(&signal(&cart, pod, SignalState::Firing, world.clock.now(), vec![])).await;
+        if pod == 4 {
+            world.kill_reasoner();
+            world.start_reasoner();
+        }
+    }
+    pass(60).await;
+    assert_eq!(world.incident(&cart).await.unwrap().signals.len(), 8);
+    assert_eq!(world.publications().await, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,8 +17,8 @@ const MAX_REQUEST: usize = 256 * 1024;
 /// The largest inverse; what is larger can't be undone.
 const MAX_INVERSE: usize = 128 * 1024;
 
-/// How soon a target that seems not to need it is looked at again, and each time so much later than
-/// the time that has passed: at no interval that could keep step with a container's crashes.
+/// How soon a target that seems not to need it, or not without people, is looked at again; each time
+/// later by a part of the time that has passed.
 const LOOK_AGAIN: Duration = Duration::seconds(1);
 
 /// Why the root is not claimed now.
@@ -47,17 +47,25 @@ impl Plane {
             draft.step(Step::Reconsider, now, "looked at again")?;
             draft.status.not_before = None;
         }
+        self.begin_on(draft, None).await
+    }
+
+    /// As [`Plane::begin`], on a look taken just now, or a new one.
+    pub(super) async fn begin_on(&self, draft: Draft, look: Option<Look>) -> Result<Next, DriveError> {
         let span = tracing::info_span!("gate.judge", remediation = draft.name());
         trace::set_parent(&span, draft.proposal().traceparent.as_deref());
-        match Box::pin(self.get_ready(draft)).instrument(span).await? {
+        match Box::pin(self.get_ready(draft, look)).instrument(span).await? {
             Ready::Settled(next) => Ok(next),
             Ready::Act(draft) => self.act(*draft, false).await,
         }
     }
 
-    async fn get_ready(&self, mut draft: Draft) -> Result<Ready, DriveError> {
+    async fn get_ready(&self, mut draft: Draft, look: Option<Look>) -> Result<Ready, DriveError> {
         let proposal = draft.proposal().clone();
-        let mut look = self.look(&proposal).await?;
+        let mut look = match look {
+            Some(look) => look,
+            None => self.look(&proposal).await?,
+        };
         let now = self.now();
         if draft.status.verdict.is_none() && !self.unindicated().contains_key(&draft.name()) {
             self.metrics.decided_after((now - proposal.proposed_at).to_std().unwrap_or_default());
@@ -126,7 +134,7 @@ impl Plane {
         let now = self.now();
         let since = *self.unindicated().entry(draft.name()).or_insert(now);
         let until = since + self.config.indication_patience.chrono();
-        (now < until).then(|| until.min(now + LOOK_AGAIN + (now - since) * 2 / 5))
+        (now < until).then(|| until.min(next_look(since, now)))
     }
 
     /// Notes the verdict.
@@ -138,7 +146,7 @@ impl Plane {
                 (judgement, Weighed::Settle { step, reason, not_before })
             }
         };
-        if let Weighed::Go { .. } = weighed {
+        if !matches!(weighed, Weighed::NotIndicated { .. }) {
             self.unindicated().remove(&draft.name());
         }
         draft.status.target_well = look.snapshot.is_well();
@@ -245,10 +253,15 @@ impl Plane {
         }
         let draft = self.save(draft).await?;
         match draft.phase() {
-            Phase::AwaitingApproval => Ok(Next::At(expires_at)),
+            Phase::AwaitingApproval => Ok(Next::At(next_look(now, now).min(expires_at))),
             _ => self.finish(draft).await,
         }
     }
+}
+
+/// At no interval that could keep step with a container's crashes.
+pub(super) fn next_look(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + LOOK_AGAIN + (now - since) * 2 / 5
 }
 
 enum Ready {

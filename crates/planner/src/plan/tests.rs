@@ -11,7 +11,7 @@ metadata: {name: bad-rollout}
 spec:
   summary: Go back to the last revision that was available.
   priority: 100
-  match: {signals: [CrashLoopBackOff], kinds: [Deployment]}
+  match: {signals: [CrashLoopBackOff, OOMKilled, ReplicasUnavailable], kinds: [Deployment]}
   settle: 1m
   when:
     - {fact: target.unavailableReplicas, op: AtLeast, value: 1}
@@ -171,6 +171,62 @@ fn attempt(proposal: &evenkeel_model::Proposal, phase: Option<Phase>, ended_at: 
     }
 }
 
+const STUCK_POD: &str = r#"
+apiVersion: evenkeel.dev/v1alpha1
+kind: Playbook
+metadata: {name: stuck}
+spec:
+  summary: Delete it.
+  priority: 200
+  match: {signals: [PodStuckOnNode], kinds: [Pod]}
+  settle: 1m
+  when: [{fact: target.podReady, op: Equals, value: false}]
+  steps:
+    - name: delete
+      do: {deletePod: {}}
+      verify: {within: 5m, hold: 30s, that: [{fact: target.well, op: Equals, value: true}]}
+    - name: hand-over
+      do: {escalate: {severity: Page}}
+"#;
+
+/// Two pods of one root are stuck, and deleting one of them ended in `phase`: what is next for the other.
+fn next_for_the_other_pod(ready: bool, phase: Phase) -> Decision {
+    let (playbooks, problems) = Playbooks::new(evenkeel_playbook::parse(STUCK_POD, "test.yaml").unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut snapshot = broken(at(0));
+    snapshot.target = ObjectRef::namespaced(evenkeel_model::Kind::Pod, "shop", "cart-a");
+    snapshot.workload = None;
+    snapshot.pod = snapshot.pods.pop();
+    let mut world = World { playbooks, snapshot: Some(snapshot), ..World::new() };
+    let arrivals = ["cart-a", "cart-b"].map(|pod| firing("PodStuckOnNode", pod, at(0)));
+    let mut incident = incident(&arrivals);
+    let first = proposed(world.decide(&incident, at(60)));
+    assert_eq!((first.playbook.step.as_str(), first.target.name.as_str()), ("delete", "cart-a"));
+    incident.attempts.push(attempt(&first, Some(phase), at(200)));
+    let ended = crate::testing::resolved("PodStuckOnNode", "cart-a", at(0), at(90));
+    let incident = fold(Some(incident), &[ended], at(200)).unwrap();
+    world.snapshot.as_mut().unwrap().pod.as_mut().unwrap().ready = ready;
+    world.decide(&incident, at(210))
+}
+
+#[test]
+fn what_helped_one_object_of_a_root_is_done_for_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::Succeeded));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str(), next.number), ("delete", "cart-b", 2));
+}
+
+#[test]
+fn what_did_not_help_one_object_of_a_root_is_not_tried_on_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::NotUndoable));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str()), ("hand-over", "cart-b"));
+}
+
+#[test]
+fn the_other_object_has_to_need_it_too() {
+    let next = next_for_the_other_pod(true, Phase::Succeeded);
+    assert!(matches!(next, Decision::WaitUntil { .. }), "{next:?}");
+}
+
 #[test]
 fn what_may_heal_by_itself_is_left_to_settle() {
     let world = World::new();
@@ -222,6 +278,53 @@ fn the_same_signal_again_goes_on_where_the_ladder_ended_and_says_so() {
     let next = proposed(world.decide(&again, at(4_100)));
     assert_eq!(next.playbook.step, "restart");
     assert_eq!(next.recurrence_of, Some(proposal.name()));
+}
+
+/// What is proposed when `now` fires after a roll-back for `then` had helped.
+fn proposed_again(then: &[&str], now: &[&str]) -> evenkeel_model::Proposal {
+    let world = World::new();
+    let firing_at = |names: &[&str], seconds| -> Vec<Arrival> {
+        names.iter().map(|name| firing(name, &format!("cart-{seconds}"), at(seconds))).collect()
+    };
+    let mut first = incident(&firing_at(then, 0));
+    let proposal = proposed(world.decide(&first, at(60)));
+    assert_eq!(proposal.playbook.step, "roll-back");
+    first.attempts.push(attempt(&proposal, Some(Phase::Succeeded), at(200)));
+    for signal in first.signals.values_mut() {
+        signal.state = SignalState::Resolved;
+    }
+    assert!(crate::close_if_over(&mut first, at(210)));
+    let again = fold(Some(first), &firing_at(now, 4_000), at(4_000)).unwrap();
+    proposed(world.decide(&again, at(4_100)))
+}
+
+#[test]
+fn signals_of_another_kind_do_not_say_that_a_step_did_not_help() {
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["OOMKilled"][..]),
+        (&["CrashLoopBackOff", "ReplicasUnavailable"], &["OOMKilled", "ReplicasUnavailable"]),
+        // An alert of the user's own that the playbook is not for.
+        (&["CrashLoopBackOff", "HighErrorRate"], &["OOMKilled", "HighErrorRate"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!((next.playbook.step.as_str(), next.recurrence_of), ("roll-back", None), "{then:?} {now:?}");
+    }
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["CrashLoopBackOff", "OOMKilled", "ReplicasUnavailable"][..]),
+        (&["CrashLoopBackOff", "OOMKilled"], &["CrashLoopBackOff", "HighErrorRate"]),
+        (&["ReplicasUnavailable"], &["CrashLoopBackOff", "ReplicasUnavailable"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!(next.playbook.step, "restart", "{then:?} {now:?}");
+        assert!(next.recurrence_of.is_some());
+    }
+}
+
+#[test]
+fn a_proposal_names_the_signals_its_playbook_is_for() {
+    let world = World::new();
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0)), firing("HighErrorRate", "cart-a", at(0))]);
+    assert_eq!(proposed(world.decide(&incident, at(60))).signals, ["CrashLoopBackOff"]);
 }
 
 #[test]
@@ -295,6 +398,26 @@ fn an_unknown_signal_is_told_to_people_once() {
     assert_eq!(tell.action, Action::Notify(Notify { message: "SomethingElse on cart".to_owned() }));
     incident.attempts.push(attempt(&tell, Some(Phase::Succeeded), at(61)));
     assert!(matches!(world.decide(&incident, at(120)), Decision::WaitUntil { .. }));
+}
+
+#[test]
+fn a_proposal_is_kept_to_be_sent_again_until_it_is_on_the_bus() {
+    let world = World::new();
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    let decision = world.decide(&incident, at(60));
+    crate::apply(&mut incident, &decision, at(60));
+    let proposal = proposed(decision);
+    let look = |incident: &mut Incident| {
+        let decision = world.decide(incident, at(90));
+        crate::apply(incident, &decision, at(90));
+        incident.wake_at.unwrap() - at(90)
+    };
+    assert_eq!(incident.attempts[0].proposal.as_deref(), Some(&proposal));
+    assert!(look(&mut incident) <= Span::minutes(2).chrono());
+    assert!(crate::note_published(&mut incident, &proposal.name()));
+    assert!(!crate::note_published(&mut incident, &proposal.name()), "known by now");
+    assert_eq!(incident.attempts[0].proposal, None);
+    assert!(look(&mut incident) > Span::hours(1).chrono(), "its outcome wakes it");
 }
 
 #[test]

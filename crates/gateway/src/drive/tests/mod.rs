@@ -2,6 +2,7 @@
 //! when anything breaks.
 
 mod broken;
+mod waiting;
 
 use std::sync::Arc;
 
