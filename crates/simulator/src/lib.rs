@@ -30,7 +30,7 @@ mod wheel;
 pub use api::{Call, Decision, Fuse, Intercept};
 pub use clock::VirtualClock;
 pub use failure::Failure;
-pub use images::{Crash, ImageLife, Images, Ready, Refused};
+pub use images::{Answers, Crash, ImageLife, Images, Ready, Refused};
 pub use kinds::{Kind, Kinds, Resource};
 pub use log::{Entry, Log};
 pub use nodes::{NodeOptions, NodeTaint};

@@ -111,6 +111,10 @@ impl Entry {
         self.signal.root = self.signal.root.take().or(root);
         match self.phase {
             Phase::Firing { .. } | Phase::Held { .. } => {
+                if matches!(self.phase, Phase::Held { .. }) {
+                    // It flaps on: what is held must not be let go because nothing was told meanwhile.
+                    self.count(damping, now);
+                }
                 self.phase = Phase::Firing { until: found.until };
                 if self.mark != found.mark {
                     self.mark = found.mark;
@@ -123,8 +127,15 @@ impl Entry {
             }
             Phase::Pending { .. } | Phase::Ended | Phase::Gone => {
                 let pending = matches!(self.phase, Phase::Pending { .. });
-                if !pending || found.since.is_some() {
-                    self.starts_at = found.since.unwrap_or(now);
+                // What ended and is there again began after that end, whatever stayed as it was meanwhile: a
+                // beginning before an end that was told is old news to whoever folds them. An alert's is its
+                // Prometheus' word.
+                let is_news = |since: &DateTime<Utc>| {
+                    self.signal.source == Source::Prometheus || self.ended_at.is_none_or(|ended| *since > ended)
+                };
+                let since = found.since.filter(is_news);
+                if !pending || since.is_some() {
+                    self.starts_at = since.unwrap_or(now);
                 }
                 if !pending {
                     let again = self.mark == found.mark && self.told.is_some();
@@ -145,6 +156,10 @@ impl Entry {
     fn fire(&mut self, until: Option<DateTime<Utc>>, damping: &Damping, now: DateTime<Utc>) {
         self.phase = Phase::Firing { until };
         self.ended_at = None;
+        self.count(damping, now);
+    }
+
+    fn count(&mut self, damping: &Damping, now: DateTime<Utc>) {
         self.fired.push_back(now);
         while self.fired.len() > damping.fires as usize + 1 {
             self.fired.pop_front();

@@ -88,7 +88,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         let added = simulator.add_node(&format!("node-{number}"), &NodeOptions::default());
         added.map_err(|failure| failed(failure.to_string()))?;
     }
-    monitoring::begin(&simulator, spec).map_err(|error| failed(error.to_string()))?;
+    monitoring::begin(&simulator, scenario).map_err(|error| failed(error.to_string()))?;
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
     let (engine, care) =
@@ -192,6 +192,7 @@ async fn conclude(
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
     let mut violations = Judge { expect: &spec.expect, patient: options.engine_faults }.look(&report);
     violations.extend(judge::finally(&spec.expect, simulator, end).await);
+    violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {
         report: &report,
         policies: &scenario.policies,
