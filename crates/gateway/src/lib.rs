@@ -16,6 +16,8 @@ mod events;
 mod index;
 mod ledger;
 mod metrics;
+#[cfg(feature = "mutation")]
+mod mutation;
 mod outcomes;
 mod plane;
 mod playbooks;
@@ -36,6 +38,8 @@ mod work;
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
+#[cfg(feature = "mutation")]
+pub use mutation::Mutation;
 pub use playbooks::PlaybookSource;
 
 use std::sync::{Arc, Mutex};
@@ -77,6 +81,9 @@ pub struct Parts {
     pub playbooks: PlaybookSource,
     /// How Prometheus is asked.
     pub outbound: Arc<dyn Outbound>,
+    /// The protection that is switched off.
+    #[cfg(feature = "mutation")]
+    pub mutation: Option<Mutation>,
 }
 
 /// Runs a gateway until shutdown: the steps begun are finished, everything else is left as it
@@ -101,8 +108,22 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
 }
 
 fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
-    let Parts { config, cluster, namespace, holder, bus, clock, health, metrics, reader, writer, playbooks, outbound } =
-        parts;
+    let Parts {
+        config,
+        cluster,
+        namespace,
+        holder,
+        bus,
+        clock,
+        health,
+        metrics,
+        reader,
+        writer,
+        playbooks,
+        outbound,
+        #[cfg(feature = "mutation")]
+        mutation,
+    } = parts;
     let timeout = config.request_timeout.get();
     let mut namespaces = config.protected_namespaces.clone();
     namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
@@ -150,5 +171,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         metrics,
         reader,
         writer,
+        #[cfg(feature = "mutation")]
+        mutation,
     })
 }

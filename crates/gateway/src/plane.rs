@@ -59,6 +59,8 @@ pub(crate) struct Plane {
     pub(crate) unindicated: Mutex<BTreeMap<String, DateTime<Utc>>>,
     /// Open `gate.verify` spans by Remediation: one span lasts from the act to the conclusion.
     pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
+    #[cfg(feature = "mutation")]
+    pub(crate) mutation: Option<crate::Mutation>,
 }
 
 /// Why a step could not be taken; it is tried again.

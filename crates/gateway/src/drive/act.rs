@@ -149,6 +149,10 @@ impl Plane {
         if let Probe::Done(why) = self.look_for_effect(&draft).await? {
             return self.record(draft, &format!("found done ({why})")).await;
         }
+        #[cfg(feature = "mutation")]
+        if self.mutation == Some(crate::Mutation::Fence) {
+            return Box::pin(self.act(draft, true)).await;
+        }
         // It may still be under way, here or at the API server: only its effect says something yet.
         let settled_at = claim.until + self.config.server_request_timeout.chrono();
         let untouched = claim.holder == self.holder && self.sent().get(&draft.name()) != Some(&claim.epoch);

@@ -152,7 +152,13 @@ impl Plane {
             return settle(Some(judgement), Step::Deny, reason);
         }
         // Before people are asked, too: what is not needed is not worth their time.
-        let why = match action.indication(&look.snapshot) {
+        let indication = action.indication(&look.snapshot);
+        #[cfg(feature = "mutation")]
+        let indication = match self.mutation {
+            Some(crate::Mutation::Indication) => Indication::Indicated("believed".to_owned()),
+            _ => indication,
+        };
+        let why = match indication {
             Indication::Indicated(why) => why,
             Indication::NotIndicated(reason) => return Considered::NotIndicated { judgement, reason },
         };

@@ -249,6 +249,9 @@ pub struct ApiTrouble {
     pub times: u32,
     /// What they get.
     pub reply: Reply,
+    /// How late, for `CommitLate`; 45s where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Span>,
 }
 
 /// What a request gets.
@@ -260,6 +263,8 @@ pub enum Reply {
     TimeoutBeforeCommit,
     /// It is carried out, and the connection breaks.
     ResetAfterCommit,
+    /// No answer comes, and it is carried out long after the client has given up.
+    CommitLate,
     /// The connection breaks before anything is done.
     ResetBeforeCommit,
     /// 429, Retry-After 1.

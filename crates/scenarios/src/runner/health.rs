@@ -90,7 +90,9 @@ fn workload(object: &Value, word: &str, at: DateTime<Utc>) -> HealthPoint {
 
 fn node(object: &Value, at: DateTime<Utc>) -> HealthPoint {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    let ready = conditions.into_iter().flatten().any(ready);
-    HealthPoint { at, desired: 1, available: i64::from(ready), well: ready }
+    let is_true = |condition: &Value| condition["status"] == "True";
+    let ready = conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && is_true(it));
+    let pressed = |it: &Value| it["type"].as_str().is_some_and(|of| of.ends_with("Pressure")) && is_true(it);
+    let pressed = conditions.into_iter().flatten().any(pressed);
+    HealthPoint { at, desired: 1, available: i64::from(ready), well: ready && !pressed }
 }

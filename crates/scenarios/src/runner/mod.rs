@@ -47,6 +47,9 @@ pub struct RunOptions {
     pub seed: u64,
     /// Adds random trouble for the engine.
     pub engine_faults: bool,
+    /// Switches a protection of the engine off.
+    #[cfg(feature = "mutation")]
+    pub mutation: Option<crate::Mutation>,
 }
 
 /// Why a scenario can't be run.
@@ -92,7 +95,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
     let (engine, care) =
-        Engine::new(simulator.clone(), spec.engine.clone(), options.seed).map_err(|error| failed(error.to_string()))?;
+        Engine::new(simulator.clone(), spec.engine.clone(), options).map_err(|error| failed(error.to_string()))?;
     tokio::spawn(care);
     engine.start();
     let troubles = Arc::new(Troubles::default());
