@@ -4,6 +4,8 @@
 //! that out; [`ledger`] answers whether there is room for it now.
 
 mod check;
+mod explain;
+pub mod generate;
 mod judge;
 mod judgement;
 pub mod ledger;
@@ -12,6 +14,7 @@ mod ruling;
 mod windows;
 
 pub use check::{Finding, check};
+pub use explain::{Explained, Explanation, Otherwise, explain};
 pub use judge::{Context, Disruption, GitOps, Question, evaluate, judge, needs_labels};
 pub use judgement::{ConcurrentLimit, EffectiveRates, Evaluation, Heard, Judgement, PolicySource};
 pub use protected::Protected;
