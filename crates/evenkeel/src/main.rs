@@ -16,6 +16,7 @@ mod get;
 mod observe;
 mod output;
 mod playbooks;
+mod policy;
 mod process;
 mod rbac;
 mod reason;

@@ -107,6 +107,13 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     tasks.join().await.map_err(|ended| Error::Ended(ended.to_string()))
 }
 
+/// Where nothing is done whatever policies say: what the configuration names, and the engine's own namespace.
+pub fn protected(config: &Config, namespace: &str) -> Protected {
+    let mut namespaces = config.protected_namespaces.clone();
+    namespaces.insert(namespace.to_owned(), "evenkeel's own".to_owned());
+    Protected { namespaces, nodes: config.protected_nodes.clone() }
+}
+
 fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
     let Parts {
         config,
@@ -125,8 +132,6 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         mutation,
     } = parts;
     let timeout = config.request_timeout.get();
-    let mut namespaces = config.protected_namespaces.clone();
-    namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
     let prometheus = config
         .prometheus_url
         .as_deref()
@@ -154,7 +159,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
-        protected: Protected { namespaces, nodes: config.protected_nodes.clone() },
+        protected: protected(&config, &namespace),
         prometheus,
         index: Mutex::default(),
         asks,

@@ -263,6 +263,7 @@ fn seed(index: &Index, cluster: &str, now: DateTime<Utc>) -> LedgerSpec {
                 action: proposal.action.name(),
                 target: proposal.target.key(cluster),
                 namespace: proposal.target.namespace.clone(),
+                playbook: Some(Debit::playbook_key(&proposal.playbook.name)),
                 at: begun.at,
                 forget_at,
             });

@@ -54,7 +54,9 @@ impl Bench {
                 "mode": "Enforce",
                 "match": {"namespaces": ["shop"], "kinds": ["Deployment"], "selector": {}},
                 "actions": [{"do": "rollbackWorkload", "tier": "Low", "origins": ["Playbook"], "rate": rates}],
-                "limits": {"concurrent": 3},
+                "windows": evenkeel_model::Windows::always(),
+                "limits": {"concurrent": 3, "unavailable": {"count": 100, "percent": 100}},
+                "gitOps": "UnownedFields",
             },
         }));
         let bus = MemoryBus::new(MemoryOptions::new(Cluster::new("prod").unwrap(), Arc::clone(&clock)));

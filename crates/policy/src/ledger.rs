@@ -7,7 +7,7 @@ use evenkeel_model::{ActionName, Claim, Debit, LedgerClaim, LedgerSpec, ObjectRe
 use crate::{ConcurrentLimit, EffectiveRates};
 
 /// At most so many debits: a full ledger with the longest names stays below the 1.5 MiB that etcd takes.
-pub const MAX_DEBITS: usize = 4_500;
+pub const MAX_DEBITS: usize = 4_300;
 /// At most so many claims.
 pub const MAX_CLAIMS: usize = 200;
 /// Until when a root is held that waits for a person: the last moment RFC 3339 can write.
@@ -31,6 +31,8 @@ pub struct ClaimAsk<'a> {
     pub target: &'a ObjectRef,
     /// What is to be done.
     pub action: ActionName,
+    /// The playbook that asks: what is counted.
+    pub playbook: &'a str,
     /// Rates that apply.
     pub rates: &'a EffectiveRates,
     /// Concurrency limits that apply.
@@ -52,6 +54,8 @@ pub enum Scope {
     Target,
     /// One namespace.
     Namespace,
+    /// One playbook.
+    Playbook,
     /// The cluster.
     Cluster,
 }
@@ -61,6 +65,7 @@ impl std::fmt::Display for Scope {
         f.write_str(match self {
             Self::Target => "to this target",
             Self::Namespace => "in this namespace",
+            Self::Playbook => "by this playbook",
             Self::Cluster => "in the cluster",
         })
     }
@@ -214,10 +219,11 @@ fn again(until: DateTime<Utc>, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> DateTi
 /// Exact sliding windows: in any time as long as a rate's window there are at most as many as it
 /// counts. Of several rates used up, the one that takes longest to have room is told.
 fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Result<(), ClaimRefused> {
-    let target = ask.target.key(ask.cluster);
+    let (target, playbook) = (ask.target.key(ask.cluster), Debit::playbook_key(ask.playbook));
     let scopes = [
         (Scope::Target, &ask.rates.target),
         (Scope::Namespace, &ask.rates.namespace),
+        (Scope::Playbook, &ask.rates.playbook),
         (Scope::Cluster, &ask.rates.cluster),
     ];
     let used_up = scopes.into_iter().flat_map(|(scope, rates)| {
@@ -226,6 +232,7 @@ fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> 
                 && match scope {
                     Scope::Target => debit.target == target,
                     Scope::Namespace => debit.namespace == ask.target.namespace,
+                    Scope::Playbook => debit.playbook.as_ref() == Some(&playbook),
                     Scope::Cluster => true,
                 }
         };
@@ -270,7 +277,7 @@ fn debit(ledger: &mut LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         let until = ledger.debits.iter().map(|debit| debit.forget_at).min().unwrap_or(now);
         return Err(ClaimRefused::Full { until });
     }
-    let rates = [&ask.rates.target, &ask.rates.namespace, &ask.rates.cluster];
+    let rates = [&ask.rates.target, &ask.rates.namespace, &ask.rates.playbook, &ask.rates.cluster];
     let longest = rates.into_iter().flatten().map(|rate| rate.window).max().unwrap_or(REMEMBER).max(REMEMBER);
     let at = rounded_up(now);
     let debit = Debit {
@@ -278,6 +285,7 @@ fn debit(ledger: &mut LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         action: ask.action,
         target: ask.target.key(ask.cluster),
         namespace: ask.target.namespace.clone(),
+        playbook: Some(Debit::playbook_key(ask.playbook)),
         at,
         forget_at: at + longest.chrono(),
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The tool that owns a field by GitOps, when one does. Where a tool is seen to write the spec, only the
 /// fields it writes are its own; where none is (it applies under another name), all are.
-pub(super) fn git_ops_owner(snapshot: &Snapshot, field: impl Fn(&Writer) -> bool) -> Option<&str> {
+pub(crate) fn git_ops_owner(snapshot: &Snapshot, field: impl Fn(&Writer) -> bool) -> Option<&str> {
     let meta = snapshot.meta.as_ref()?;
     let tool = meta.git_ops.as_deref()?;
     let mut theirs = meta.writers.iter().filter(|writer| git_ops_tool(&writer.manager).is_some()).peekable();

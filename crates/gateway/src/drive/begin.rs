@@ -175,6 +175,7 @@ impl Plane {
             root: &proposal.root,
             target: &proposal.target,
             action: proposal.action.name(),
+            playbook: &proposal.playbook.name,
             rates: judgement.map_or(&no_rates, |judgement| &judgement.rates),
             concurrent: judgement.map(|judgement| judgement.concurrent.as_slice()).unwrap_or_default(),
             holder: &self.holder,

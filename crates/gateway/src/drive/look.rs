@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step};
-use evenkeel_policy::{Context, Judgement, PolicySource, Question, judge, needs_labels};
+use evenkeel_model::{Action, ActionName, Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step, Workload};
+use evenkeel_policy::{Context, Disruption, GitOps, Judgement, PolicySource, Question, judge, needs_labels};
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 
@@ -22,6 +22,8 @@ pub(super) struct Look {
     policies: Vec<PolicySource>,
     labels: BTreeMap<String, String>,
     root_is_related: bool,
+    /// The workload whose pods an action takes that is done to one of its pods, where it has one.
+    workload_of_pod: Option<Workload>,
 }
 
 /// What follows from a look.
@@ -54,7 +56,22 @@ impl Plane {
         } else {
             BTreeMap::new()
         };
-        Ok(Look { snapshot, policies, labels, root_is_related })
+        let workload_of_pod = self.workload_of_pod(proposal, &snapshot).await?;
+        Ok(Look { snapshot, policies, labels, root_is_related, workload_of_pod })
+    }
+
+    /// What a ready pod belongs to: taking it takes capacity, and how many others are away decides.
+    async fn workload_of_pod(&self, proposal: &Proposal, snapshot: &Snapshot) -> Result<Option<Workload>, DriveError> {
+        let target = &proposal.target;
+        if !proposal.action.name().is_mutating() || !snapshot.pod.as_ref().is_some_and(|pod| pod.ready) {
+            return Ok(None);
+        }
+        let owners = evenkeel_cluster::owners(&self.reader, target);
+        let owners = self.within(|| format!("reading the owners of {target}"), owners).await?;
+        match owners.iter().find(|owner| owner.kind.is_workload()) {
+            Some(owner) => Ok(self.snapshot(owner).await?.workload),
+            None => Ok(None),
+        }
     }
 
     /// The target and its surroundings, as they are now.
@@ -185,9 +202,10 @@ impl Plane {
             target: &proposal.target,
             labels: &look.labels,
             origin: proposal.origin,
+            now: self.now(),
             ceiling: self.config.mode,
             narrowed: look.snapshot.meta.as_ref().and_then(|meta| meta.mode.as_deref()),
-            context: context(&look.snapshot, takes_capacity),
+            context: context(&proposal.action, look, takes_capacity),
             protected: &self.protected,
         };
         let judgement = judge(&question, &look.policies);
@@ -203,7 +221,8 @@ impl Plane {
     }
 }
 
-fn context(snapshot: &Snapshot, takes_capacity: bool) -> Context {
+fn context(action: &Action, look: &Look, takes_capacity: bool) -> Context {
+    let snapshot = &look.snapshot;
     let some = |n: i32| u32::try_from(n).unwrap_or(0);
     let by_stateful_set = snapshot
         .meta
@@ -222,5 +241,37 @@ fn context(snapshot: &Snapshot, takes_capacity: bool) -> Context {
         available,
         takes_capacity,
         replicas: workload.map(|workload| some(workload.desired)),
+        git_ops: git_ops(action.name(), snapshot),
+        disruption: workload.or(look.workload_of_pod.as_ref()).map(|workload| Disruption {
+            desired: some(workload.desired),
+            unavailable: some(workload.desired.saturating_sub(workload.available)),
+            takes: match action {
+                Action::ScaleWorkload(scale) => some(workload.available).saturating_sub(scale.replicas),
+                // One at least; how many a rollout takes at once is the workload's own strategy.
+                _ => u32::from(takes_capacity),
+            },
+            // An eviction is refused by the API server where a budget is spent; for others it is not read.
+            budget: None,
+        }),
     }
+}
+
+/// Whether a GitOps tool tracks the target, and sets what the action writes.
+fn git_ops(action: ActionName, snapshot: &Snapshot) -> GitOps {
+    if snapshot.meta.as_ref().is_none_or(|meta| meta.git_ops.is_none()) {
+        return GitOps::Untracked;
+    }
+    let owner = match action {
+        ActionName::RollbackWorkload => actions::git_ops_owner(snapshot, |writer| writer.pod_template),
+        ActionName::ScaleWorkload => actions::git_ops_owner(snapshot, |writer| writer.replicas),
+        ActionName::RestartWorkload
+        | ActionName::DeletePod
+        | ActionName::EvictPod
+        | ActionName::CordonNode
+        | ActionName::UncordonNode
+        | ActionName::DeleteJob
+        | ActionName::Notify
+        | ActionName::Escalate => None,
+    };
+    if owner.is_some() { GitOps::FieldsOwned } else { GitOps::FieldsFree }
 }

@@ -17,7 +17,7 @@ fn root(name: &str) -> ObjectRef {
 
 fn rates(target: &str, namespace: &str, cluster: &str) -> EffectiveRates {
     let one = |rate: &str| BTreeSet::from([rate.parse().unwrap()]);
-    EffectiveRates { target: one(target), namespace: one(namespace), cluster: one(cluster) }
+    EffectiveRates { target: one(target), namespace: one(namespace), playbook: BTreeSet::new(), cluster: one(cluster) }
 }
 
 fn limit(limit: u32) -> Vec<ConcurrentLimit> {
@@ -27,6 +27,7 @@ fn limit(limit: u32) -> Vec<ConcurrentLimit> {
 struct Asked {
     remediation: &'static str,
     root: ObjectRef,
+    playbook: &'static str,
     holder: &'static str,
     rates: EffectiveRates,
     concurrent: Vec<ConcurrentLimit>,
@@ -35,7 +36,7 @@ struct Asked {
 impl Asked {
     fn of(remediation: &'static str, name: &str) -> Self {
         let rates = rates("2/1h", "3/1h", "10/1h");
-        Self { remediation, root: root(name), holder: "a", rates, concurrent: limit(10) }
+        Self { remediation, root: root(name), playbook: "bad-rollout", holder: "a", rates, concurrent: limit(10) }
     }
 
     fn by(mut self, holder: &'static str) -> Self {
@@ -49,6 +50,7 @@ impl Asked {
             root: &self.root,
             target: &self.root,
             action: ActionName::RollbackWorkload,
+            playbook: self.playbook,
             rates: &self.rates,
             concurrent: &self.concurrent,
             holder: self.holder,
@@ -185,6 +187,28 @@ fn a_root_held_for_a_person_is_free_only_when_acknowledged() {
 }
 
 #[test]
+fn a_playbook_is_counted_over_all_namespaces_and_another_by_itself() {
+    let asked = |remediation, namespace: &str, playbook| {
+        let mut asked = Asked::of(remediation, "cart");
+        asked.root.namespace = Some(namespace.to_owned());
+        asked.rates.playbook = BTreeSet::from(["2/1h".parse().unwrap()]);
+        asked.playbook = playbook;
+        asked
+    };
+    let mut ledger = LedgerSpec::default();
+    for (remediation, namespace, seconds) in [("r-1", "shop", 0), ("r-2", "bank", 60)] {
+        ledger = asked(remediation, namespace, "bad-rollout").claim(&ledger, at(seconds)).unwrap().0;
+    }
+    let refused = asked("r-3", "wiki", "bad-rollout").claim(&ledger, at(120)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "rollbackWorkload was done as often by this playbook as 2/1h allows; again from 2026-01-01 01:00:00 UTC"
+    );
+    assert!(asked("r-3", "wiki", "other").claim(&ledger, at(120)).is_ok());
+    assert!(asked("r-3", "wiki", "bad-rollout").claim(&ledger, at(3600)).is_ok());
+}
+
+#[test]
 fn a_full_ledger_refuses_and_still_fits_into_etcd() {
     let name = |n: usize, length: usize| format!("{n:x>length$}");
     let namespace = |n| name(n, 63);
@@ -196,6 +220,7 @@ fn a_full_ledger_refuses_and_still_fits_into_etcd() {
             action: ActionName::RollbackWorkload,
             target: name(n, 40),
             namespace: Some(namespace(n)),
+            playbook: Some(name(n, 8)),
             at: now,
             forget_at: now + REMEMBER.chrono(),
         });
@@ -377,8 +402,14 @@ mod properties {
                         let asked = Asked {
                             remediation: REMEDIATIONS[remediation],
                             root: root(root_of(remediation)),
+                            playbook: "bad-rollout",
                             holder: HOLDERS[holder],
-                            rates: EffectiveRates { target: rate(limits.target), namespace: rate(limits.namespace), cluster: rate(limits.cluster) },
+                            rates: EffectiveRates {
+                                target: rate(limits.target),
+                                namespace: rate(limits.namespace),
+                                playbook: BTreeSet::new(),
+                                cluster: rate(limits.cluster),
+                            },
                             concurrent: limit(limits.concurrent),
                         };
                         let expected = reference.claim(remediation, holder, &limits, now);

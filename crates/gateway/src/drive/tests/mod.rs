@@ -49,14 +49,19 @@ fn cart(number: u32) -> Proposal {
 
 fn policy(rate: &str) -> Value {
     let rates = json!({"target": rate, "namespace": "9/1h", "cluster": "9/1h"});
-    let rule = |action: &str, tier: &str| json!({"do": action, "tier": tier, "origins": ["Playbook"], "rate": rates});
+    let rule = |action: &str, tier: &str| {
+        let approvers = if tier == "Low" { Value::Null } else { json!(1) };
+        json!({"do": action, "tier": tier, "approvers": approvers, "origins": ["Playbook"], "rate": rates})
+    };
     json!({
         "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": {"name": "shop"},
         "spec": {
             "mode": "Enforce",
             "match": {"namespaces": ["shop"], "kinds": ["Deployment", "Pod"], "selector": {}},
             "actions": [rule("rollbackWorkload", "Low"), rule("deletePod", "Low"), rule("restartWorkload", "Medium")],
-            "limits": {"concurrent": 3},
+            "windows": evenkeel_model::Windows::always(),
+            "limits": {"concurrent": 3, "unavailable": {"count": 100, "percent": 100}},
+            "gitOps": "UnownedFields",
         },
     })
 }
@@ -312,7 +317,10 @@ async fn without_a_policy_everything_is_denied_and_people_decide_what_is_not_low
     assert_eq!(bench.phase(), Phase::Denied, "{}", bench.reason());
 
     let bench = Bench::new().await;
-    bench.world.edit("/actionpolicies/shop", |policy| policy["spec"]["actions"][0]["tier"] = json!("Medium"));
+    bench.world.edit("/actionpolicies/shop", |policy| {
+        policy["spec"]["actions"][0]["tier"] = json!("Medium");
+        policy["spec"]["actions"][0]["approvers"] = json!(1);
+    });
     bench.advance().await;
     assert_eq!(bench.phase(), Phase::AwaitingApproval, "{}", bench.reason());
     bench.run(3600).await;
