@@ -2,6 +2,7 @@
 //! when anything breaks.
 
 mod broken;
+mod owners;
 
 use std::sync::Arc;
 
