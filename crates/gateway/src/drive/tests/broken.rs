@@ -249,6 +249,26 @@ async fn what_can_not_be_told_pages_and_holds_the_root_until_somebody_has_looked
 }
 
 #[tokio::test]
+async fn an_acknowledgement_that_comes_before_the_outcome_is_told_frees_the_root_too() {
+    let bench = Bench::new().await;
+    bench.world.fault(PATCH, Fault::BeforeCommit);
+    bench.advance().await;
+    bench.world.edit(CART, |cart| cart["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop/cart:3"));
+    bench.bus.set_away(true);
+    bench.run(120).await;
+    assert_eq!(bench.phase(), Phase::Unknown, "{}", bench.reason());
+    assert_eq!(bench.claims(), 1);
+    bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
+        it["metadata"]["annotations"] = json!({"evenkeel.dev/acknowledged": "jane"});
+    });
+    bench.step().await;
+    bench.bus.set_away(false);
+    assert_eq!(bench.step().await, Some(Next::Done));
+    assert_eq!(bench.outcomes().await.len(), 1);
+    assert_eq!(bench.claims(), 0);
+}
+
+#[tokio::test]
 async fn with_the_bus_away_it_acts_and_tells_later() {
     let bench = Bench::new().await;
     bench.bus.set_away(true);
