@@ -85,6 +85,8 @@ pub(crate) enum DriveError {
     },
     #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
     Busy(usize),
+    #[error("not undone yet: {0}")]
+    NotUndoneYet(String),
     #[error(transparent)]
     Lifecycle(#[from] NotPossible),
 }
