@@ -9,6 +9,7 @@ use evenkeel_model::{
 };
 use evenkeel_policy::Protected;
 use evenkeel_policy::ledger::HELD_FOR_PERSON;
+use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
@@ -120,9 +121,10 @@ impl Draft {
         Self { status: Box::new(index::status(remediation)), remediation: Box::new(remediation.clone()), entered }
     }
 
-    /// Takes a step of the lifecycle.
+    /// Takes a step of the lifecycle. The reason, which everybody may read who may read Remediations, is redacted: it
+    /// may hold the API server's words, which quote objects.
     pub(crate) fn step(&mut self, step: Step, at: DateTime<Utc>, reason: impl Into<String>) -> Result<(), NotPossible> {
-        self.status.advance(step, at, reason)?;
+        self.status.advance(step, at, redact::text(&reason.into()))?;
         self.entered.push(self.status.phase);
         Ok(())
     }
