@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use evenkeel_model::{ActionName, Clock, ObjectRef, Phase, Proposal};
+use evenkeel_runtime::redact;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -88,7 +89,7 @@ fn event(say: &Say<'_>, at: DateTime<Utc>, holder: &str) -> Event {
         },
         action: Some(say.proposal.action.name().to_string()),
         event_time: Some(MicroTime(at)),
-        note: Some(bounded(&say.note)),
+        note: Some(bounded(&redact::text(&say.note))),
         reason: Some(if calls(say) { "NeedsHuman".to_owned() } else { say.phase.to_string() }),
         regarding: Some(reference(target)),
         reporting_controller: Some("evenkeel.dev/gateway".to_owned()),

@@ -41,8 +41,9 @@ impl Plane {
             self.events.try_say(&Say { remediation: &name, proposal: draft.proposal(), phase, note }).await;
         }
         draft.status.outcome_published = Some(phase);
-        self.save(draft).await?;
-        Ok(Next::Done)
+        let saved = self.save(draft).await?;
+        // Somebody may have looked before it could be told: no event comes for that any more.
+        self.free_when_acknowledged(&saved).await
     }
 
     async fn free_when_acknowledged(&self, draft: &Draft) -> Result<Next, DriveError> {

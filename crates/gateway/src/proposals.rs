@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel_bus::{ConsumerName, Delivery};
 use evenkeel_model::{BUILT_IN_PLAYBOOK, Outcome, Phase, Proposal, Remediation, RemediationSpec, Step};
-use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown, trace};
+use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown, redact, trace};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -269,6 +269,7 @@ impl Plane {
 
     async fn refuse(&self, proposal: &Proposal, refused: Refused) -> Result<(), DriveError> {
         let Refused { phase, reason } = refused;
+        let reason = redact::text(&reason);
         tracing::warn!(remediation = proposal.name(), %phase, reason, "proposal refused");
         let outcome = Outcome {
             remediation: proposal.name(),

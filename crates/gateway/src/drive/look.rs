@@ -10,7 +10,6 @@ use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 
 use crate::actions::{self, Indication};
 use crate::error::ApiError;
-use crate::index::names_same;
 use crate::plane::{DriveError, Plane};
 
 /// How long what was read of target and policies counts as read just now.
@@ -39,18 +38,15 @@ pub(super) enum Considered {
 impl Plane {
     /// Reads target, policies and ownership.
     pub(super) async fn look(&self, proposal: &Proposal) -> Result<Look, DriveError> {
-        let (snapshot, policies, root_is_related) = futures::future::try_join3(
-            self.snapshot(&proposal.target),
-            async { Ok(self.policies.list().await?) },
-            self.root_is_related(proposal),
-        )
+        let (mut snapshot, policies) = futures::future::try_join(self.snapshot(&proposal.target), async {
+            Ok::<_, DriveError>(self.policies.list().await?)
+        })
         .await?;
-        let on_pod_of_root = || {
-            // A pod's incident may be its node's.
-            let node = snapshot.node.as_ref().map(|node| node.name.as_str());
-            proposal.root.kind == Kind::Node && snapshot.pod.is_some() && node == Some(proposal.root.name.as_str())
-        };
-        let root_is_related = root_is_related || on_pod_of_root();
+        let ownership = self.ownership(proposal, &snapshot).await?;
+        let root_is_related = ownership.is_root(proposal, &snapshot);
+        if let Some(meta) = &mut snapshot.meta {
+            meta.mode = ownership.mode;
+        }
         let labels = if needs_labels(&proposal.target, &policies) {
             self.labels(&proposal.target).await?
         } else {
@@ -97,17 +93,6 @@ impl Plane {
         }
     }
 
-    /// The root is what is held and counted: a proposal does not choose it freely.
-    async fn root_is_related(&self, proposal: &Proposal) -> Result<bool, DriveError> {
-        if names_same(&proposal.root, &proposal.target) {
-            return Ok(true);
-        }
-        let target = &proposal.target;
-        let owners =
-            self.within(|| format!("reading the owners of {target}"), evenkeel_cluster::owners(&self.reader, target));
-        Ok(owners.await?.iter().any(|owner| names_same(owner, &proposal.root)))
-    }
-
     /// Whether what was read just now still holds: every act of ours on the target, and most of
     /// what befalls it, changes its version. One read from etcd instead of lists that wait for the
     /// API server's caches to hear of our own last write (about 100 ms with Kubernetes 1.36).
@@ -126,7 +111,7 @@ impl Plane {
         Ok(self.metadata(target).await?.and_then(|found| found.labels).unwrap_or_default())
     }
 
-    async fn metadata(&self, target: &ObjectRef) -> Result<Option<ObjectMeta>, DriveError> {
+    pub(super) async fn metadata(&self, target: &ObjectRef) -> Result<Option<ObjectMeta>, DriveError> {
         let kind = target.kind;
         let resource = ApiResource {
             group: kind.group().to_owned(),
@@ -153,7 +138,7 @@ impl Plane {
             return settle(None, Step::FindObsolete, format!("{} does not exist (any more)", proposal.target));
         }
         if !look.root_is_related {
-            let reason = format!("{} does not belong to {}, which is held for it", proposal.target, proposal.root);
+            let reason = format!("{} is not what {} belongs to as its owners tell", proposal.root, proposal.target);
             return settle(None, Step::Deny, reason);
         }
         let action = actions::for_action(&proposal.action);

@@ -1,7 +1,7 @@
 //! Telling people, and waiting for them.
 
 use evenkeel_model::{Action, Phase, Step};
-use evenkeel_runtime::trace;
+use evenkeel_runtime::{redact, trace};
 use tracing::Instrument as _;
 
 use super::begin::{Weighed, next_look};
@@ -29,20 +29,21 @@ impl Plane {
             draft.step(Step::Expire, now, reason)?;
             return self.save(draft).await;
         }
-        let text = match &proposal.action {
+        let said = match &proposal.action {
             Action::Notify(notify) => notify.message.clone(),
             Action::Escalate(escalate) => {
                 format!("A person is needed ({:?}): {}", escalate.severity, proposal.rationale)
             }
             _ => proposal.rationale.clone(),
         };
+        let text = redact::text(&said);
         tracing::warn!(
             remediation = name,
             incident = proposal.incident,
             target = %proposal.target,
             action = %proposal.action.name(),
             signals = proposal.signals.join(", "),
-            message = text,
+            text,
             "people are told"
         );
         let said = self.events.say(&Say { remediation: &name, proposal, phase: Phase::Succeeded, note: text }).await;

@@ -13,6 +13,22 @@ async fn an_undo_whose_answer_is_lost_is_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn an_undo_that_is_refused_again_and_again_is_given_up_and_people_are_called() {
+    for line in [DRY, PATCH] {
+        let bench = Bench::with(cart(1), Mode::Enforce, |step| step.undo = Undo::Automatic).await;
+        bench.advance().await;
+        for _ in 0..5_000 {
+            bench.world.fault(line, Fault::Answer(500));
+        }
+        bench.run(600 + 14 * 60).await;
+        assert!(!bench.phase().is_final(), "{line}: {}", bench.reason());
+        bench.run(3 * 60).await;
+        assert_eq!(bench.phase(), Phase::RollbackFailed, "{line}: {}", bench.reason());
+        assert_eq!(bench.claims(), 1, "held until somebody has looked");
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_gets_well_while_it_is_claimed_is_left_alone() {
     let bench = Bench::new().await;
     bench.world.react(|world, line| {
@@ -245,6 +261,26 @@ async fn what_can_not_be_told_pages_and_holds_the_root_until_somebody_has_looked
     });
     bench.step().await;
     bench.step().await;
+    assert_eq!(bench.claims(), 0);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_comes_before_the_outcome_is_told_frees_the_root_too() {
+    let bench = Bench::new().await;
+    bench.world.fault(PATCH, Fault::BeforeCommit);
+    bench.advance().await;
+    bench.world.edit(CART, |cart| cart["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop/cart:3"));
+    bench.bus.set_away(true);
+    bench.run(120).await;
+    assert_eq!(bench.phase(), Phase::Unknown, "{}", bench.reason());
+    assert_eq!(bench.claims(), 1);
+    bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
+        it["metadata"]["annotations"] = json!({"evenkeel.dev/acknowledged": "jane"});
+    });
+    bench.step().await;
+    bench.bus.set_away(false);
+    assert_eq!(bench.step().await, Some(Next::Done));
+    assert_eq!(bench.outcomes().await.len(), 1);
     assert_eq!(bench.claims(), 0);
 }
 

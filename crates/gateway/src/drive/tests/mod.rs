@@ -3,6 +3,7 @@
 
 mod broken;
 mod waiting;
+mod owners;
 
 use std::sync::Arc;
 
@@ -394,4 +395,24 @@ async fn what_crashes_again_and_again_is_well_in_between_and_repaired_all_the_sa
     bench.world.put(pod);
     bench.run(8).await;
     assert_eq!(bench.phase(), Phase::Verifying, "{}", bench.reason());
+}
+
+#[tokio::test]
+async fn what_people_are_told_is_redacted() {
+    let message = "cart can't log in: password=hunter2hunter2".to_owned();
+    let notify = Proposal { action: Action::Notify(Notify { message }), ..cart(1) };
+    let bench = Bench::with(notify, Mode::Audit, |_| {}).await;
+    bench.run(10).await;
+    let event = bench.world.get(&format!("/events/{}.succeeded", bench.name)).unwrap();
+    assert_eq!(event["note"], "cart can't log in: password=[redacted]");
+
+    let bench =
+        Bench::with(Proposal { rationale: "token: abcdefgh".to_owned(), ..cart(1) }, Mode::Enforce, |_| {}).await;
+    bench.advance().await;
+    let said = bench.world.get(&format!("/events/{}.executing", bench.name)).unwrap()["note"].to_string();
+    assert!(said.contains("token: [redacted]"), "{said}");
+    let mut draft = crate::plane::Draft::of(&bench.plane.index().get(&bench.name).unwrap());
+    draft.step(evenkeel_model::Step::FindUnverifiable, start(), "422: env secretKey=hunter2 is invalid").unwrap();
+    assert_eq!(draft.status.reason, "422: env secretKey=[redacted] is invalid");
+    assert!(!serde_json::to_string(&draft.status.history).unwrap().contains("hunter2"));
 }
