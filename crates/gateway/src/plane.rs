@@ -313,6 +313,7 @@ mod tests {
             root,
             target: root,
             action: ActionName::RollbackWorkload,
+            playbook: "bad-rollout",
             rates: &EffectiveRates::default(),
             concurrent: &[ConcurrentLimit { policy: "shop".to_owned(), limit: 1 }],
             holder: "gateway-2",

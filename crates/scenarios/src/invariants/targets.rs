@@ -20,7 +20,7 @@ pub(super) fn wrong(seen: &Seen<'_>) -> Vec<Violation> {
         let named = NAMES.iter().find_map(|(label, kind)| Some((*kind, signal.labels.get(*label)?)));
         let Some(((kind, name), namespace)) = named.zip(signal.labels.get("namespace")) else { continue };
         let about = ObjectRef::namespaced(kind, namespace.as_str(), name.as_str());
-        if !signal.target.as_ref().is_some_and(|target| target.to_string() == about.to_string()) {
+        if signal.target.as_ref().is_none_or(|target| target.to_string() != about.to_string()) {
             let taken_for = signal.target.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
             let what = format!("{} is about {about} and was taken to be about {taken_for}", signal.name);
             found.push(Violation::new("right target", what));

@@ -2,8 +2,8 @@
 //! when anything breaks.
 
 mod broken;
-mod waiting;
 mod owners;
+mod waiting;
 
 use std::sync::Arc;
 
