@@ -22,7 +22,7 @@ const PATTERNS: &[(&str, &str)] = &[
     (
         r#"(?ix)(?P<name>[\w.-]*(?:passw(?:or)?d|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|
            credential|authorization|cookie|client[_-]?key)[\w.-]*\\?["']?\s*(?:=|:)\s*)
-           (?:\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|(?:bearer|basic)\s+\S+|[^\s,;&"'}\])]+)"#,
+           (?:\[redacted\]|\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|(?:bearer|basic)\s+\S+|[^\s,;&"'}\])]+)"#,
         "${name}[redacted]",
     ),
     (
@@ -69,6 +69,20 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         assert_eq!(COMPILED.len(), PATTERNS.len());
+    }
+
+    #[test]
+    fn what_is_redacted_stays_as_it_is() {
+        for secret in [
+            "password=hunter2hunter2",
+            "token: [x]",
+            "https://user:pw@host/",
+            "Authorization: Bearer abcdefgh1234",
+            "--token abc",
+        ] {
+            let once = text(secret);
+            assert_eq!(text(&once), once);
+        }
     }
 
     #[test]
