@@ -306,7 +306,7 @@ impl<'a> Bench<'a> {
             return self.deny(name, Ruling::UnavailableUnknown);
         };
         let max = spec.limits.unavailable.of(desired);
-        if now.saturating_add(takes) > max {
+        if takes > 0 && now.saturating_add(takes) > max {
             let until = (takes <= max).then(|| self.question.now + RECONSIDER);
             self.defer(name, until, Ruling::Unavailable { now, takes, max, desired });
         }

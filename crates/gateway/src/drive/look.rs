@@ -232,6 +232,9 @@ fn context(action: &Action, look: &Look, takes_capacity: bool) -> Context {
             unavailable: some(workload.desired.saturating_sub(workload.available)),
             takes: match action {
                 Action::ScaleWorkload(scale) => some(workload.available).saturating_sub(scale.replicas),
+                // What goes is of the revision that made the others unavailable: to wait for these would be for ever.
+                // People decide about it, since the tier is raised.
+                Action::RollbackWorkload(_) => 0,
                 // One at least; how many a rollout takes at once is the workload's own strategy.
                 _ => u32::from(takes_capacity),
             },

@@ -132,7 +132,7 @@ pub(crate) fn judge(plan: &Plan, policies: &[PolicySource], protected: &Protecte
             if f64::from(disruption.takes) > most {
                 return no;
             }
-            if f64::from(disruption.unavailable + disruption.takes) > most {
+            if disruption.takes > 0 && f64::from(disruption.unavailable + disruption.takes) > most {
                 waits = true;
             }
         }
