@@ -26,6 +26,7 @@ mod prometheus;
 mod proposals;
 mod queue;
 mod records;
+mod refusals;
 mod remediations;
 mod retention;
 mod sources;
@@ -168,6 +169,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         saved: Mutex::default(),
         unindicated: Mutex::default(),
         verifying: Mutex::default(),
+        refused: Mutex::default(),
         config,
         cluster,
         holder,

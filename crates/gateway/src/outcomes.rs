@@ -17,6 +17,8 @@ impl Plane {
     /// Gives up what a final Remediation held, tells how it ended, and notes that it did.
     pub(crate) async fn finish(&self, draft: Draft) -> Result<Next, DriveError> {
         if draft.status.outcome_published == Some(draft.phase()) {
+            // Perhaps by another gateway.
+            self.forget(&draft.name());
             return self.free_when_acknowledged(&draft).await;
         }
         let span = tracing::info_span!("gate.outcome", remediation = draft.name(), phase = %draft.phase());
@@ -25,9 +27,7 @@ impl Plane {
     }
 
     async fn tell(&self, mut draft: Draft) -> Result<Next, DriveError> {
-        self.verifying().remove(&draft.name());
-        self.sent().remove(&draft.name());
-        self.unindicated().remove(&draft.name());
+        self.forget(&draft.name());
         let (name, phase) = (draft.name(), draft.phase());
         let mutating = draft.proposal().action.name().is_mutating();
         if mutating && phase.needs_acknowledgement() {

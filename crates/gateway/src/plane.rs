@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::playbooks::Playbooks;
 use crate::policies::Policies;
 use crate::prometheus::Prometheus;
+use crate::refusals::Refusals;
 use crate::remediations::{Read, Remediations, ReplaceError};
 
 /// Everything the gateway's tasks share.
@@ -60,6 +61,8 @@ pub(crate) struct Plane {
     pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
     #[cfg(feature = "mutation")]
     pub(crate) mutation: Option<crate::Mutation>,
+    /// Proposals that were refused, until they expire.
+    pub(crate) refused: Mutex<Refusals>,
 }
 
 /// Why a step could not be taken; it is tried again.
@@ -173,6 +176,17 @@ impl Plane {
         self.verifying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn refused(&self) -> MutexGuard<'_, Refusals> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a Remediation beside what it says itself: nothing more is done for it.
+    pub(crate) fn forget(&self, name: &str) {
+        self.verifying().remove(name);
+        self.sent().remove(name);
+        self.unindicated().remove(name);
+    }
+
     /// Writes a draft by compare-and-set, and goes on from what was written.
     pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
         draft.remediation.status = Some(*draft.status);
@@ -213,6 +227,8 @@ impl Plane {
             }
             None => {
                 index.remove(name);
+                self.forget(name);
+                self.saved().remove(name);
                 false
             }
         };

@@ -182,6 +182,10 @@ impl Plane {
         if self.index().contains(&name) {
             return Ok(Became::Known);
         }
+        // Its Outcome may have been told, and its acknowledgement lost.
+        if let Some(refused) = self.refused().get(&name, self.now()) {
+            return Ok(Became::Refused(refused));
+        }
         // Telling people is never refused for want of room: it waits until there is some.
         let telling = self.index().open().filter(|open| !open.spec.proposal.action.name().is_mutating()).count();
         if !proposal.action.name().is_mutating() && telling >= self.config.open_per_cluster {
@@ -270,6 +274,8 @@ impl Plane {
     async fn refuse(&self, proposal: &Proposal, refused: Refused) -> Result<(), DriveError> {
         let Refused { phase, reason } = refused;
         let reason = redact::text(&reason);
+        let remembered = Refused { phase, reason: reason.clone() };
+        self.refused().note(&proposal.name(), &remembered, proposal.expires_at, self.now());
         tracing::warn!(remediation = proposal.name(), %phase, reason, "proposal refused");
         let outcome = Outcome {
             remediation: proposal.name(),

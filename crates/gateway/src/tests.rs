@@ -190,6 +190,24 @@ async fn a_proposal_that_fails_its_checks_is_answered_and_becomes_no_object() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_is_refused_when_it_is_delivered_again() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    let other = Proposal { incident: "i-2".to_owned(), ..cart(1) };
+    bench.propose(&cart(1)).await;
+    bench.propose(&other).await;
+    let outcomes = bench.outcomes(2).await;
+    let refused = outcomes.iter().find(|it| it.incident == "i-2").unwrap();
+    assert_eq!(refused.phase, Phase::Denied, "the target has an open one");
+    // By now the target has none; but the refusal was told.
+    bench.publish("once-more", serde_json::to_vec(&other).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(bench.unacknowledged().await, 0);
+    assert!(bench.world.get(&format!("/remediations/{}", other.name())).is_none());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_can_not_be_read_goes_to_the_dead_with_its_reason() {
     let bench = Bench::start();
     bench.publish("garbage", b"{\"incident\":".to_vec()).await;

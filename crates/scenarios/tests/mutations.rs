@@ -3,7 +3,7 @@
 //!
 //! A binary of its own, since the engine has to be compiled with the feature `mutation` for it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says what it saw")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
