@@ -79,6 +79,10 @@ impl Plane {
                 "reading and the dry run took too long: less than {limit} was left on the claim"
             ));
         }
+        let expires_at = draft.proposal().expires_at;
+        if expires_at <= self.now() {
+            return Sending::NotDone(format!("its time ran out at {expires_at}"));
+        }
         self.sent().insert(draft.name(), claim.epoch);
         match self.send(&plan.request, false).await {
             Ok(()) => Sending::Done,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use evenkeel_cluster::Stamp;
-use evenkeel_model::{Claim, Phase, Plan, Span, Step};
+use evenkeel_model::{Claim, Phase, Plan, Proposal, Span, Step};
 use evenkeel_policy::ledger::{self, ClaimAsk, ClaimRefused};
 use evenkeel_policy::{EffectiveRates, Judgement};
 use evenkeel_runtime::trace;
@@ -62,7 +62,7 @@ impl Plane {
 
     async fn get_ready(&self, mut draft: Draft, look: Option<Look>) -> Result<Ready, DriveError> {
         let proposal = draft.proposal().clone();
-        let mut look = match look {
+        let look = match look {
             Some(look) => look,
             None => self.look(&proposal).await?,
         };
@@ -70,7 +70,7 @@ impl Plane {
         if draft.status.verdict.is_none() && !self.unindicated().contains_key(&draft.name()) {
             self.metrics.decided_after((now - proposal.proposed_at).to_std().unwrap_or_default());
         }
-        let (judgement, mut why) = match self.weigh(&mut draft, &look) {
+        let (judgement, why) = match self.weigh(&mut draft, &look) {
             Weighed::Go { judgement, why } => (judgement, why),
             Weighed::NotIndicated { reason } => {
                 return Ok(Ready::Settled(match self.patience_ends(&draft) {
@@ -99,12 +99,35 @@ impl Plane {
         if draft.phase() == Phase::Authorized {
             draft.step(Step::Claim, self.now(), "holds its root")?;
         }
+        let name = draft.name();
+        let draft = match Box::pin(self.plan_under_claim(draft, &proposal, look, why)).await {
+            Ok(Ready::Act(draft)) => draft,
+            Ok(settled) => return Ok(settled),
+            Err(error) => {
+                // Nothing was written of it yet, so nothing can have been sent: the root and the rates are others'.
+                if let Err(also) = self.change_ledger(|spec| ledger::release(spec, &name, true)).await {
+                    tracing::debug!(remediation = name, error = %also, "claim not given back; it ends by itself");
+                }
+                return Err(error);
+            }
+        };
+        Ok(Ready::Act(Box::new(self.save(*draft).await?)))
+    }
+
+    /// What is going to be done, with the root held; not written yet.
+    async fn plan_under_claim(
+        &self,
+        mut draft: Draft,
+        proposal: &Proposal,
+        mut look: Look,
+        mut why: String,
+    ) -> Result<Ready, DriveError> {
         if let Some(trouble) = self.ledger.clock_trouble() {
             return Ok(Ready::Settled(self.settle(draft, Step::Defer, trouble, None).await?));
         }
         // (2) Now that nobody else of us acts on it: is it what it was?
-        if !self.is_unchanged(&proposal, &look).await? {
-            look = self.look(&proposal).await?;
+        if !self.is_unchanged(proposal, &look).await? {
+            look = self.look(proposal).await?;
             why = match self.weigh(&mut draft, &look) {
                 Weighed::Go { why, .. } => why,
                 Weighed::NotIndicated { reason } => {
@@ -125,7 +148,7 @@ impl Plane {
         // (3) What is going to be sent, and how it is taken back.
         draft.step(Step::Begin, self.now(), format!("{why}: {}", plan.changes.join(", ")))?;
         draft.status.plan = Some(plan);
-        Ok(Ready::Act(Box::new(self.save(draft).await?)))
+        Ok(Ready::Act(Box::new(draft)))
     }
 
     /// When to look again at a target that seems not to need it; `None` once it has seemed so for

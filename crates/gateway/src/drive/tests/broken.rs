@@ -53,6 +53,55 @@ async fn when_the_api_server_can_not_be_read_nothing_is_concluded() {
 }
 
 #[tokio::test]
+async fn a_claim_is_given_back_when_what_follows_it_fails() {
+    let bench = Bench::new().await;
+    // Reads fail once the root is claimed.
+    bench.world.react(|world, line| {
+        if line == "PUT ledgers/ledger" && world.get("/ledgers/ledger").unwrap()["spec"]["claims"] != json!({}) {
+            world.fault("GET deployments/cart", Fault::Answer(500));
+        }
+    });
+    assert!(bench.try_advance().await.is_err());
+    assert_eq!(bench.phase(), Phase::Proposed);
+    assert_eq!((bench.claims(), bench.debits()), (0, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_after_its_expiry_however_long_the_dry_run_took() {
+    let bench = Bench::new().await;
+    bench.wait(1795);
+    let clock = Arc::clone(&bench.clock);
+    bench.world.react(move |_, line| {
+        if line == DRY {
+            clock.advance(std::time::Duration::from_secs(8));
+        }
+    });
+    bench.run(1).await;
+    assert_eq!(bench.phase(), Phase::Failed, "{}", bench.reason());
+    assert!(bench.reason().contains("its time ran out"), "{}", bench.reason());
+    assert_eq!((bench.effects(), bench.debits()), (0, 0));
+}
+
+#[tokio::test]
+async fn of_what_another_finished_or_a_person_deleted_nothing_is_remembered() {
+    let bench = Bench::new().await;
+    bench.advance().await;
+    bench.step().await;
+    let remembered = || (bench.plane.sent().len(), bench.plane.verifying().len(), bench.plane.saved().len());
+    assert_eq!(remembered(), (1, 1, 1));
+    bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
+        it["status"]["phase"] = json!("Succeeded");
+        it["status"]["outcomePublished"] = json!("Succeeded");
+    });
+    bench.plane.refresh(&bench.name).await.unwrap();
+    assert_eq!(bench.advance().await, Next::Done);
+    assert_eq!((bench.plane.sent().len(), bench.plane.verifying().len()), (0, 0));
+    bench.world.remove(&format!("/remediations/{}", bench.name));
+    bench.plane.refresh(&bench.name).await.unwrap();
+    assert_eq!(remembered(), (0, 0, 0));
+}
+
+#[tokio::test]
 async fn with_clocks_apart_no_action_is_begun() {
     let bench = Bench::new().await;
     bench.world.clock_ahead(60);
