@@ -228,6 +228,7 @@ fn crashing(target: ObjectRef, now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        suppressed: None,
     }
 }
 
@@ -249,6 +250,7 @@ fn signal(root: &ObjectRef, pod: usize, state: SignalState, at: DateTime<Utc>, c
         labels: BTreeMap::new(),
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
         starts_at: at,
         ends_at: (state == SignalState::Resolved).then_some(at + chrono::Duration::hours(1)),
         observed_at: at,

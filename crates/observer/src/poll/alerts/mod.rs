@@ -72,7 +72,7 @@ impl Alerts {
             let world = world::read(&self.sight.world);
             for alert in alerts.iter().filter(|alert| !alert.is_ours() && !is_watchdog(alert)) {
                 let mut signal = self.normalizer.signal(alert, Source::Prometheus, &world, now);
-                signal.suppressed = world.quiet.holds_alert(&alert.labels).or(signal.suppressed.take());
+                signal.suppressed = signal.suppressed.take().or_else(|| world.quiet.holds_alert(&alert.labels));
                 firing.insert(alert.fingerprint.to_string());
                 found.push((
                     alert.fingerprint.to_string(),
