@@ -51,6 +51,7 @@ pub(crate) fn signal(name: &str, seconds: i64) -> Signal {
         labels: [].into(),
         summary: "container web restarted 5 times".into(),
         suppressed: None,
+        holds_object: false,
         starts_at: at(seconds),
         ends_at: None,
         observed_at: at(seconds),
@@ -72,6 +73,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         count: 2,
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
     };
     let proposal = proposal(name);
     Incident {

@@ -127,6 +127,9 @@ pub struct FoldedSignal {
     /// Why no automatic action may follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<String>,
+    /// Whether that holds for the object and not for this signal alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_object: bool,
 }
 
 /// One instance of a signal.

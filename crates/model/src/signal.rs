@@ -122,6 +122,10 @@ pub struct Signal {
     /// Why no automatic action may follow: a silence, an inhibition, a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<String>,
+    /// Whether that holds for the object, whoever speaks of it, and not for this alert alone: a silence of
+    /// the object, a pause, `off`, a planned disruption.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_object: bool,
     /// When it began.
     pub starts_at: DateTime<Utc>,
     /// When it ended, for resolved ones.

@@ -182,6 +182,7 @@ fn note(incident: &mut Incident, signal: &Signal) {
         count: 1,
         summary: signal.summary.clone(),
         suppressed: signal.suppressed.clone(),
+        holds_object: signal.holds_object,
     };
     heed(&mut folded, signal);
     incident.signals.insert(key, folded);
@@ -197,8 +198,12 @@ fn heed(known: &mut FoldedSignal, signal: &Signal) {
                 return;
             }
             put(known, id, Instance { starts_at: signal.starts_at, ended_at: None });
+            // The newest word counts, in whichever order they come.
+            if signal.observed_at >= known.last_at {
+                known.suppressed.clone_from(&signal.suppressed);
+                known.holds_object = signal.holds_object;
+            }
             known.last_at = known.last_at.max(signal.observed_at);
-            known.suppressed.clone_from(&signal.suppressed);
             known.summary.clone_from(&signal.summary);
             known.target.clone_from(&signal.target);
         }

@@ -276,7 +276,12 @@ fn unmatched(situation: Situation<'_>, about: &ObjectRef, names: &BTreeSet<Strin
     escalate(incident, about, format!("no playbook for {names}"), None, limits, now)
 }
 
+/// What holds for an object holds whoever spoke of it before; what holds for an alert leaves the others.
 fn suppressed(incident: &Incident) -> Option<String> {
+    let mut held = incident.firing().filter(|signal| signal.holds_object);
+    if let Some(reason) = held.find_map(|signal| signal.suppressed.as_deref()) {
+        return Some(format!("left alone: {reason}"));
+    }
     let mut reasons = incident.firing().map(|signal| signal.suppressed.as_deref());
     let first = reasons.next()??;
     reasons.all(|reason| reason.is_some()).then(|| format!("left alone: {first}"))
@@ -284,6 +289,9 @@ fn suppressed(incident: &Incident) -> Option<String> {
 
 /// What nobody but its owner should touch now.
 fn left_alone(snapshot: &Snapshot) -> Option<String> {
+    if let Some(reason) = &snapshot.suppressed {
+        return Some(format!("left alone: {reason}"));
+    }
     let mode = snapshot.meta.as_ref().and_then(|meta| meta.mode.as_deref());
     if mode == Some("off") {
         return Some(format!("{} is annotated {}=off", snapshot.target, evenkeel_model::MODE_ANNOTATION));

@@ -103,6 +103,7 @@ fn speak(incident: &mut Incident, cause: &ObjectRef, now: DateTime<Utc>) {
         count: 0,
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
     });
     if entry.state == SignalState::Resolved {
         entry.state = SignalState::Firing;

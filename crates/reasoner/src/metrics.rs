@@ -87,7 +87,7 @@ impl Metrics {
         );
         registry.register(
             "incident_needs_human",
-            "1 for each open incident that a person has to look at (at most 100)",
+            "1 for each open incident that a person has to look at; beyond 100, their number in one series",
             metrics.needs_human.clone(),
         );
         registry.register("reasoner_playbooks", "Playbooks loaded", metrics.playbooks.clone());

@@ -11,6 +11,9 @@ use crate::core::Core;
 use crate::incidents::ReadError;
 use crate::metrics::DecisionLabels;
 
+/// What is part of a wave looks so often whether the wave is still there.
+const PART_OF_A_WAVE: chrono::Duration = chrono::Duration::minutes(5);
+
 impl Core {
     /// Plans an incident in the background; what is lost when this process ends is taken up by the
     /// wake-up that was scheduled before.
@@ -46,6 +49,7 @@ impl Core {
         let began = tokio::time::Instant::now();
         let incident = self.republish(key, incident).await?;
         let parent = self.parent_of(&incident).await?;
+        let incident = Incident { parent: parent.clone(), ..incident };
         let (decision, evidence_for) = self.decide(&incident, parent.is_some()).await;
         tracing::Span::current().record("decision", decision.name());
         self.metrics.decisions.get_or_create(&DecisionLabels { decision: decision.name() }).inc();
@@ -65,9 +69,7 @@ impl Core {
                     if !accepted {
                         return None;
                     }
-                    if next.parent.is_none() {
-                        next.parent.clone_from(&parent);
-                    }
+                    next.parent.clone_from(&parent);
                     news = !said_before(&next, &decision);
                     apply(&mut next, &decision, now);
                     close_if_over(&mut next, now);
@@ -83,6 +85,9 @@ impl Core {
             return Ok(());
         };
         self.schedule(key, &written.incident).await?;
+        if written.incident.closed_at.is_some() {
+            self.leave_causes(&written.incident).await?;
+        }
         if news {
             tracing::info!(
                 root = written.incident.root.as_ref().map(ToString::to_string),
@@ -101,10 +106,8 @@ impl Core {
     /// Plans until the planner needs no further evidence. Each playbook is asked for once.
     async fn decide(&self, incident: &Incident, has_parent: bool) -> (Decision, Vec<String>) {
         if has_parent {
-            return (
-                Decision::Ignore { reason: "part of a wave: only the cause's incident proposes".to_owned() },
-                vec![],
-            );
+            let reason = "part of a wave: only the cause's incident proposes".to_owned();
+            return (Decision::WaitUntil { at: self.clock.now() + PART_OF_A_WAVE, reason }, vec![]);
         }
         let playbooks = self.playbooks.borrow().clone();
         let limits = self.config.limits();
@@ -135,15 +138,20 @@ impl Core {
         }
     }
 
-    /// The cause whose wave this incident is part of.
+    /// The cause whose wave this incident is part of. One whose incident has closed or is gone holds nobody.
     async fn parent_of(&self, incident: &Incident) -> Result<Option<evenkeel_model::ObjectRef>, ReadError> {
-        if incident.parent.is_some() {
-            return Ok(incident.parent.clone());
+        if let Some(parent) = &incident.parent {
+            let key = Key::new(parent.key(&self.cluster)).map_err(ReadError::from)?;
+            let found = self.incidents.get(&key).await?;
+            if found.is_some_and(|found| found.incident.closed_at.is_none()) {
+                return Ok(Some(parent.clone()));
+            }
         }
         let now = self.clock.now();
         for cause in &incident.causes {
             let key = Key::new(cause.key(&self.cluster)).map_err(ReadError::from)?;
             if let Some(found) = self.incidents.get(&key).await?
+                && found.incident.closed_at.is_none()
                 && wave::is_wave(&found.incident, now)
             {
                 return Ok(Some(cause.clone()));

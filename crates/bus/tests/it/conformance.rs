@@ -300,6 +300,12 @@ async fn a_bucket_compares_before_it_sets(kind: Kind) {
     assert!(matches!(bucket.update(&a, Bytes::new(), second).await, Err(BusError::Conflict { .. })));
     let third = bucket.create(&a, Bytes::from_static(b"3")).await.unwrap();
     assert!(third > second);
+    assert!(matches!(bucket.remove_at(&a, second).await, Err(BusError::Conflict { key }) if key == "a"));
+    assert_eq!(bucket.get(&a).await.unwrap().unwrap().revision, third, "somebody wrote it since");
+    bucket.remove_at(&a, third).await.unwrap();
+    assert_eq!(bucket.get(&a).await.unwrap(), None);
+    assert!(matches!(bucket.remove_at(&a, third).await, Err(BusError::Conflict { .. })));
+    assert!(matches!(bucket.remove_at(&key("never"), 1).await, Err(BusError::Conflict { .. })));
     // Of many who create the same key, one wins.
     let c = key("c");
     let racers = (0..8).map(|_| bucket.create(&c, Bytes::from_static(b"c")));

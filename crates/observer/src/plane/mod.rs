@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -253,6 +253,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
             watchdog: config.alertmanager.watchdog.clone(),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
+            before: Mutex::default(),
         };
         let interval = config.prometheus.interval.get();
         tasks.spawn(

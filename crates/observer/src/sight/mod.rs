@@ -258,6 +258,7 @@ impl Sight {
                 labels: std::collections::BTreeMap::new(),
                 summary: summary(&trouble.summary),
                 suppressed: None,
+                holds_object: false,
                 starts_at: at,
                 ends_at: None,
                 observed_at: at,
@@ -318,8 +319,11 @@ impl Sight {
             return false;
         }
         signal.root = root.or(signal.root.take());
-        signal.suppressed =
-            signal.suppressed.take().or_else(|| world.suppressed(signal.target.as_ref(), signal.root.as_ref()));
+        // What was said of the object may be over; what was said of the alert is its poll's to say.
+        let of_alert = signal.suppressed.take().filter(|_| !signal.holds_object);
+        let of_object = world.suppressed(signal.target.as_ref(), signal.root.as_ref());
+        signal.holds_object = of_object.is_some();
+        signal.suppressed = of_object.or(of_alert);
         true
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Version {
     /// Counts changes of suppression.
     pub(crate) toggles: u32,
     pub(crate) suppressed: bool,
+    /// Whether it was so for the object, not for one alert.
+    #[serde(default)]
+    pub(crate) holds_object: bool,
     pub(crate) state: SignalState,
 }
 
@@ -239,19 +242,23 @@ impl Entry {
                 episode: self.episode,
                 toggles: told.as_ref().map_or(0, |told| told.toggles),
                 suppressed: told.as_ref().is_some_and(|told| told.suppressed),
+                holds_object: told.as_ref().is_some_and(|told| told.holds_object),
                 state,
             }),
         }
     }
 
     /// The version with the suppression as it is now; a change of it is news.
-    pub(super) fn with_suppression(&self, mut version: Version, suppressed: bool) -> Version {
+    pub(super) fn with_suppression(&self, mut version: Version, signal: &Signal) -> Version {
+        let (suppressed, holds_object) = (signal.suppressed.is_some(), signal.holds_object);
         let firing_before = self.told.as_ref().filter(|told| told.state == SignalState::Firing);
-        if version.state == SignalState::Firing && version.suppressed != suppressed {
+        let is_same = (version.suppressed, version.holds_object) == (suppressed, holds_object);
+        if version.state == SignalState::Firing && !is_same {
             if firing_before.is_some() {
                 version.toggles += 1;
             }
             version.suppressed = suppressed;
+            version.holds_object = holds_object;
         }
         version
     }

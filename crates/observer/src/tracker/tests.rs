@@ -18,6 +18,7 @@ fn found(name: &str, mark: &str) -> Found {
             labels: BTreeMap::new(),
             summary: String::new(),
             suppressed: None,
+            holds_object: false,
             starts_at: at(0),
             ends_at: None,
             observed_at: at(0),

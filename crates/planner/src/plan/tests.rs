@@ -111,6 +111,7 @@ fn broken(now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        suppressed: None,
     }
 }
 
@@ -542,4 +543,47 @@ fn a_lost_outcome_does_not_hold_the_incident_open_for_ever() {
     let ended = crate::testing::resolved("CrashLoopBackOff", "cart-1", at(0), late + Span::minutes(10).chrono());
     incident = fold(Some(incident), &[ended], late + Span::minutes(10).chrono()).unwrap();
     assert!(close_if_over(&mut incident, late + Span::minutes(11).chrono()), "open for ever: {:?}", incident.attempts);
+}
+
+fn held(mut arrival: Arrival, observed_at: i64, reason: Option<&str>, of_object: bool) -> Arrival {
+    arrival.signal.id.push_str(&format!("/{observed_at}"));
+    arrival.signal.observed_at = at(observed_at);
+    arrival.signal.suppressed = reason.map(ToOwned::to_owned);
+    arrival.signal.holds_object = of_object;
+    arrival
+}
+
+#[test]
+fn what_is_said_of_the_object_holds_whatever_another_signal_said_before() {
+    let world = World::new();
+    let posted = firing("CartBroken", "cart-9", at(0));
+    let seen = || firing("CrashLoopBackOff", "cart-a", at(0));
+    let silenced = held(seen(), 30, Some("silenced by ana"), true);
+    let incident = incident(&[posted, seen(), silenced]);
+    let Decision::WaitUntil { reason, .. } = world.decide(&incident, at(120)) else { panic!("acts in spite of it") };
+    assert_eq!(reason, "left alone: silenced by ana");
+    // Neither does an older word that comes late lift it, nor does it last longer than the silence.
+    let late = fold(Some(incident), &[held(seen(), 20, None, false)], at(121)).unwrap();
+    assert_eq!(world.decide(&late, at(121)).name(), "WaitUntil");
+    let lifted = fold(Some(late), &[held(seen(), 130, None, false)], at(130)).unwrap();
+    assert_eq!(world.decide(&lifted, at(130)).name(), "Propose");
+}
+
+#[test]
+fn what_is_said_of_one_alert_leaves_the_others() {
+    let world = World::new();
+    let inhibited = held(firing("CartBroken", "cart-9", at(0)), 5, Some("inhibited by another alert"), false);
+    let one = incident(std::slice::from_ref(&inhibited));
+    assert_eq!(world.decide(&one, at(120)).name(), "WaitUntil");
+    let both = incident(&[inhibited, firing("CrashLoopBackOff", "cart-a", at(0))]);
+    assert_eq!(world.decide(&both, at(120)).name(), "Propose");
+}
+
+#[test]
+fn what_the_observer_says_of_the_object_now_is_waited_for() {
+    let mut world = World::new();
+    world.snapshot.as_mut().unwrap().suppressed = Some("silenced by ana".to_owned());
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    let Decision::WaitUntil { reason, .. } = world.decide(&incident, at(120)) else { panic!("acts in spite of it") };
+    assert_eq!(reason, "bad-rollout: left alone: silenced by ana");
 }
