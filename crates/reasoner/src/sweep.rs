@@ -84,6 +84,7 @@ fn beyond() -> NeedsHumanLabels {
     NeedsHumanLabels {
         incident: "beyond".to_owned(),
         object: format!("incidents beyond the first {MAX_NAMED}"),
+        object_namespace: String::new(),
         severity: Severity::Critical.token(),
     }
 }
