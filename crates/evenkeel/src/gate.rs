@@ -6,6 +6,7 @@ use anyhow::Result;
 use evenkeel_bus::permissions::Plane;
 use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
 use evenkeel_runtime::{WallClock, process_name};
+use tokio::sync::watch;
 
 use crate::args::PlaneArgs;
 use crate::config::{Config, PlaybooksFrom};
@@ -27,7 +28,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let (health, shutdown) = (process.health("gateway"), process.shutdown.clone());
     let reader = connect::reader(&config.kubernetes).await?;
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
-    let playbooks = source(&config.playbooks.from)?;
+    let playbooks = source(process, &config.playbooks.from)?;
     let outbound = connect::outbound()?;
     let connected = health.part("bus connection");
     process.spawn("gateway", async move {
@@ -52,9 +53,17 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
 }
 
 /// Where the gateway reads playbooks: never from the bus, which others write.
-fn source(from: &PlaybooksFrom) -> Result<PlaybookSource> {
+fn source(process: &mut Process, from: &PlaybooksFrom) -> Result<PlaybookSource> {
     Ok(match from {
         PlaybooksFrom::Cluster => PlaybookSource::Cluster,
-        PlaybooksFrom::Files(paths) => PlaybookSource::Files(playbooks::from_files(paths)?),
+        PlaybooksFrom::Files(paths) => {
+            let (sender, files) = watch::channel(playbooks::from_files(paths)?);
+            let reading = playbooks::follow(paths.clone(), sender, process.shutdown.clone());
+            process.spawn("playbooks from files", async move {
+                reading.await;
+                Ok(())
+            });
+            PlaybookSource::Files(files)
+        }
     })
 }

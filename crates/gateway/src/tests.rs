@@ -72,7 +72,9 @@ impl Bench {
             metrics: Metrics::register(&mut Registry::default()),
             reader: world.client(),
             writer: world.client(),
-            playbooks: PlaybookSource::Files(vec![Loaded::new("bad-rollout", playbook()).unwrap()]),
+            playbooks: PlaybookSource::Files(
+                tokio::sync::watch::channel(vec![Loaded::new("bad-rollout", playbook()).unwrap()]).1,
+            ),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
         };
         let running = tokio::spawn(crate::run(parts, shutdown.clone()));

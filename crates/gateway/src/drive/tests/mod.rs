@@ -107,7 +107,7 @@ impl Bench {
             metrics: Metrics::register(&mut Registry::default()),
             reader: world.client(),
             writer: world.client(),
-            playbooks: PlaybookSource::Files(Vec::new()),
+            playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
