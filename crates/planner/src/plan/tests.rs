@@ -466,37 +466,28 @@ fn an_outcome_is_noted_once_and_only_a_regression_replaces_it() {
     assert_eq!(incident.attempts[0].phase, Some(Phase::Regressed));
 }
 
+/// What is decided without evidence about one crash loop, by when it is said to have begun.
+fn decided_of_a_beginning(began: DateTime<Utc>, now: DateTime<Utc>) -> Decision {
+    plan(Situation {
+        incident: &incident(&[firing("CrashLoopBackOff", "cart-1", began)]),
+        playbooks: &playbooks(),
+        evidence: &BTreeMap::new(),
+        fallback: &cart(),
+        limits: &PlanLimits::default(),
+        now,
+    })
+}
+
 #[test]
 fn a_time_at_the_end_of_the_calendar_is_no_panic() {
     let far: DateTime<Utc> = serde_json::from_str("\"+262142-12-31T23:59:59Z\"").unwrap();
-    let incident = incident(&[firing("CrashLoopBackOff", "cart-1", far)]);
-    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
-    let evidence = BTreeMap::new();
-    let situation = Situation {
-        incident: &incident,
-        playbooks: &playbooks,
-        evidence: &evidence,
-        fallback: &fallback,
-        limits: &limits,
-        now: at(10),
-    };
-    let _ = plan(situation);
+    assert_eq!(decided_of_a_beginning(far, at(10)).name(), "WaitUntil", "left to settle from when it was heard of");
 }
 
 #[test]
 fn a_beginning_in_the_future_does_not_put_off_the_settle_time() {
-    let incident = incident(&[firing("CrashLoopBackOff", "cart-1", at(3600))]);
-    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
-    let evidence = BTreeMap::new();
-    let situation = Situation {
-        incident: &incident,
-        playbooks: &playbooks,
-        evidence: &evidence,
-        fallback: &fallback,
-        limits: &limits,
-        now: at(120),
-    };
-    assert_ne!(plan(situation).name(), "WaitUntil", "settled for two minutes by our clock");
+    let decision = decided_of_a_beginning(at(3600), at(120));
+    assert_ne!(decision.name(), "WaitUntil", "settled for two minutes by our clock");
 }
 
 #[test]
