@@ -93,7 +93,8 @@ fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some((scenario, seed)) = work.get(at) else { return };
-                    let options = RunOptions { seed: *seed, engine_faults: args.engine_faults };
+                    let options =
+                        RunOptions { seed: *seed, engine_faults: args.engine_faults, ..RunOptions::default() };
                     let report = evenkeel_scenarios::run(scenario, options);
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, report);
                     progress.inc(1);

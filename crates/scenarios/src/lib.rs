@@ -19,6 +19,7 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
+pub use engine::{Call, Crash, Moment};
 pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
