@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod connect;
 mod crds;
+mod deaths;
 mod demo;
 mod describe;
 mod docs;

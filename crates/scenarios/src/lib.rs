@@ -6,6 +6,7 @@
 //! - [`html`]: pages that stand by themselves.
 
 pub mod backtest;
+pub mod deaths;
 pub mod demo;
 mod engine;
 mod file;
