@@ -122,3 +122,90 @@ pub(crate) fn validate(state: &State, user: &str, kind: &Kind, object: &Value) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::Stage;
+
+    const GATEWAY: &str = "system:serviceaccount:evenkeel:evenkeel-gateway";
+
+    fn policy(validations: &[&str]) -> Value {
+        let validation = |text: &&str| json!({"expression": text, "message": format!("no: {text}")});
+        let rule = json!({"apiGroups": ["evenkeel.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["approvals"]});
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "who"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [rule]},
+                "variables": [{"name": "gateway", "expression": format!("request.userInfo.username == '{GATEWAY}'")}],
+                "validations": validations.iter().map(validation).collect::<Vec<_>>(),
+            },
+        })
+    }
+
+    fn definition() -> Value {
+        let text = json!({"type": "string"});
+        let groups = json!({"type": "array", "items": text});
+        let spec = json!({"type": "object", "properties": {"approver": text, "groups": groups}});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}});
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "approvals.evenkeel.dev"},
+            "spec": {
+                "group": "evenkeel.dev", "scope": "Namespaced",
+                "names": {"kind": "Approval", "plural": "approvals"},
+                "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": schema}],
+            },
+        })
+    }
+
+    /// What is said to an Approval of `approver` that `user` creates.
+    fn said(stage: &Stage, user: &str, approver: &str, groups: &[&str]) -> Result<(), String> {
+        let name = format!("a-{}", stage.simulator.log().len());
+        let approval = json!({
+            "apiVersion": "evenkeel.dev/v1alpha1", "kind": "Approval",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"approver": approver, "groups": groups},
+        });
+        stage.simulator.apply(user, approval).map(drop).map_err(|failure| failure.message().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_says_what_another_does_once_a_policy_is_bound() {
+        let stage = Stage::new(0, &[]);
+        stage.create(definition());
+        let known: Vec<&str> = KNOWN.iter().map(|(text, _)| *text).filter(|text| !text.ends_with('…')).collect();
+        stage.create(policy(&known));
+        assert!(said(&stage, "ana", "bob", &[]).is_ok(), "nothing is bound yet");
+        stage.create(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": "bound"},
+            "spec": {"policyName": "who", "validationActions": ["Deny"]},
+        }));
+        assert_eq!(said(&stage, "ana", "ana", &["system:authenticated"]), Ok(()));
+        let refused = said(&stage, "ana", "bob", &[]).unwrap_err();
+        assert!(
+            refused.contains("ValidatingAdmissionPolicy 'who' with binding 'bound' denied request: no: "),
+            "{refused}"
+        );
+        assert!(said(&stage, "ana", "ana", &["sre"]).is_err());
+        assert!(said(&stage, "ana", "slack:ana", &[]).is_err());
+        assert!(said(&stage, GATEWAY, "ana", &[]).is_err());
+        assert_eq!(said(&stage, GATEWAY, "slack:ana", &[]), Ok(()));
+        let ci = "system:serviceaccount:shop:ci";
+        assert!(said(&stage, ci, ci, &[]).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_can_not_be_held_here_is_refused() {
+        let stage = Stage::new(0, &[]);
+        let refused = stage.simulator.apply("ana", policy(&["object.spec.tier == 'Low'"])).unwrap_err();
+        assert_eq!(refused.code, 501, "{refused}");
+        assert!(refused.message().contains("object.spec.tier == 'Low'"), "{refused}");
+    }
+}
