@@ -19,7 +19,7 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
-pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
+pub use file::{Disk, Files, Instead, Scenario, SimulationSpec, Uses, load, load_with, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
     SignalSeen, Violation, WriteSeen, run,
