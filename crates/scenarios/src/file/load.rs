@@ -68,10 +68,13 @@ fn meant(near: &Path, path: &str) -> Option<String> {
             let Ok(entries) = std::fs::read_dir(directory.join(&before)) else { continue };
             let names: Vec<String> = entries.flatten().filter_map(|it| it.file_name().into_string().ok()).collect();
             let Some(name) = nearest(part, &names) else { continue };
-            let meant: PathBuf = before.components().map(|it| it.as_os_str()).chain([name.as_ref()]).collect();
-            let meant: PathBuf = [meant, parts.iter().skip(index + 1).collect()].iter().collect();
+            let mut meant = parts.clone();
+            if let Some(part) = meant.get_mut(index) {
+                *part = name;
+            }
+            let meant = meant.join("/");
             if directory.join(&meant).exists() {
-                return Some(meant.to_string_lossy().trim_end_matches('/').to_owned());
+                return Some(meant);
             }
         }
     }

@@ -154,12 +154,12 @@ fn what_is_not_there_is_told_with_its_place_and_what_was_meant() {
     let timeline = |event: &str| wrong_with(event, "{}");
     assert_eq!(
         timeline("{at: 1m, scale: {object: deployment/shop/crat, replicas: 2}}"),
-        "a.yaml:11:31: spec.timeline[0].scale.object: expected an object of the cluster, found no deployment/shop/crat \
+        "a.yaml:11:32: spec.timeline[0].scale.object: expected an object of the cluster, found no deployment/shop/crat \
          in it; did you mean \"deployment/shop/cart\"?"
     );
     assert_eq!(
         timeline("{at: 1m, setImage: {object: deployment/shop/cart, image: \"crat:1\"}}"),
-        "a.yaml:11:61: spec.timeline[0].setImage.image: expected an image of spec.cluster.images, found \"crat:1\"; \
+        "a.yaml:11:64: spec.timeline[0].setImage.image: expected an image of spec.cluster.images, found \"crat:1\"; \
          did you mean \"cart:1\"?"
     );
     let container = "{at: 1m, setImage: {object: deployment/shop/cart, container: crat, image: \"cart:1\"}}";
@@ -170,7 +170,7 @@ fn what_is_not_there_is_told_with_its_place_and_what_was_meant() {
     assert!(timeline("{at: 1m, kill: {plane: gateway, number: 2}}").contains("expected one that runs, found 1"));
     let expect = |expected: &str| wrong_with("{at: 1m, scale: {object: deployment/shop/cart, replicas: 2}}", expected);
     let pod = expect("writes: [{do: deletePod, object: pod/shop/crat-*}]");
-    assert!(pod.contains("a.yaml:13:35: spec.expect.writes[0].object: expected an object"), "{pod}");
+    assert!(pod.contains("a.yaml:13:38: spec.expect.writes[0].object: expected an object"), "{pod}");
     let kind = expect("writes: [{do: deletePod, object: deployment/shop/cart}]");
     assert!(kind.contains("deletePod is done to a Pod, found Deployment"), "{kind}");
     let bounds = expect("escalations: [{object: deployment/shop/cart, after: 5m, before: 5m}]");
