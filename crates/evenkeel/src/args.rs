@@ -202,6 +202,10 @@ pub(crate) struct SimulateArgs {
     /// Add random trouble: dying processes, the bus away, API errors, duplicates, clock skew
     #[arg(long)]
     pub(crate) engine_faults: bool,
+    /// Run each scenario with three gateways, and again and again, so that one of them dies at each call it makes for
+    /// a Remediation: before it is sent, after it was carried out, or with the answer lost
+    #[arg(long, conflicts_with_all = ["engine_faults", "json", "trace", "report"])]
+    pub(crate) gateway_deaths: bool,
     /// One JSON document: all there is to know of each run, as docs/simulations.md says
     #[arg(long)]
     pub(crate) json: bool,

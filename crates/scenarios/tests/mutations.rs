@@ -85,7 +85,8 @@ fn with_random_trouble_as_well_each_protection_that_is_off_is_found_out() {
         let cases = FOUND_OUT.iter().filter(|(of, ..)| *of == mutation);
         let is_found = cases.clone().any(|(_, name, rules)| {
             (0..3).any(|seed| {
-                let options = RunOptions { seed, engine_faults: true, mutation: Some(mutation) };
+                let options =
+                    RunOptions { seed, engine_faults: true, mutation: Some(mutation), ..RunOptions::default() };
                 let found = run(&scenario(name), options).unwrap().violations;
                 found.iter().any(|it| rules.contains(&it.rule.as_str()))
             })
