@@ -14,3 +14,4 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
+mod report;
