@@ -220,6 +220,7 @@ async fn conclude(
         outcomes: &outcomes,
         taken: &taken,
         disturbed: &disturbed,
+        answers: &collect::answers(simulator),
     }));
     let faults = incidents.iter().filter(|it| it.is_fault);
     violations.extend(faults.map(|it| Violation::new("planes run", format!("{} {} at {}", it.id, it.what, it.at))));
