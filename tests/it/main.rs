@@ -15,3 +15,4 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
+mod report;

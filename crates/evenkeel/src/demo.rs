@@ -48,7 +48,9 @@ fn ending(report: &RunReport, colour: bool) -> Result<String> {
         writeln!(out, "  {what}:\n    {}", paint(Tone::Strong, command, colour))?;
     }
     for violation in &report.violations {
-        writeln!(out, "{}", paint(Tone::Bad, &format!("not as expected: {violation}"), colour))?;
+        for line in wrap(&format!("not as expected: {violation}"), WIDTH) {
+            writeln!(out, "{}", paint(Tone::Bad, &line, colour))?;
+        }
     }
     Ok(out)
 }

@@ -21,7 +21,7 @@ mod runner;
 pub use mutation::Mutation;
 
 pub use engine::{Call, Crash, Moment};
-pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
+pub use file::{Disk, Files, Instead, Scenario, SimulationSpec, Uses, load, load_with, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
     SignalSeen, Violation, WriteSeen, run,

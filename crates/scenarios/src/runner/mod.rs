@@ -116,6 +116,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         seed: options.seed,
         taken: Mutex::default(),
         seen: Mutex::default(),
+        refused: Mutex::default(),
     });
     tokio::spawn(monitoring::deliver(Arc::clone(&stage)));
     let until = if options.is_troubled() { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
@@ -186,6 +187,8 @@ async fn conclude(
         summary: spec.summary.clone(),
         seed: options.seed,
         engine_faults: options.engine_faults,
+        uses: spec.uses.clone(),
+        passed: false,
         start: spec.start,
         end,
         signals: signals.iter().map(collect::signal).collect(),
@@ -203,7 +206,10 @@ async fn conclude(
     };
     let taken = stage.taken.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
-    let mut violations = Judge { expect: &spec.expect, patient: options.is_troubled() }.look(&report);
+    let refused = stage.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut violations: Vec<Violation> = refused.into_iter().map(|what| Violation::new("timeline", what)).collect();
+    let looked = Judge { expect: &spec.expect, patient: options.is_troubled() }.look(&report);
+    violations.extend(looked);
     violations.extend(judge::finally(&spec.expect, simulator, end).await);
     violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {
@@ -224,6 +230,7 @@ async fn conclude(
     if let Some(at) = engine.livelock() {
         violations.push(Violation::new("no livelock", format!("more requests at {at} than any work needs")));
     }
+    report.passed = violations.is_empty();
     report.violations = violations;
     report.trace = trace::lines(&report, simulator);
     report

@@ -3,6 +3,7 @@ use evenkeel_model::{ActionName, Phase, SignalState, Source};
 use serde::Serialize;
 
 use crate::engine::Call;
+use crate::file::Uses;
 
 /// What came of one run of one scenario.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +19,11 @@ pub struct RunReport {
     pub seed: u64,
     /// Whether random trouble was added.
     pub engine_faults: bool,
+    /// The playbooks, policies and rules it was run with.
+    #[serde(rename = "use")]
+    pub uses: Uses,
+    /// Whether everything came as expected: there are no violations.
+    pub passed: bool,
     /// When it began, in virtual time.
     pub start: DateTime<Utc>,
     /// When it ended.
