@@ -63,9 +63,10 @@ pub(crate) fn tally(poll: &Poll<'_>, approvals: &[Arc<Approval>], falls: &BTreeM
 fn judge(poll: &Poll<'_>, approval: &Approval, from: DateTime<Utc>) -> Result<(), String> {
     let (asked, spec, at) = (poll.asked, &approval.spec, created(approval));
     if spec.digest != asked.digest {
+        // Without the word "digest" before it, which is redacted as the credential of an HTTP scheme of that name.
         return Err(format!(
-            "it is for digest {}, and what is asked now has {}: what would be done, the target or the rules are not \
-             what they were",
+            "it signs {}, and what is asked now is {}: what would be done, the target or the rules are not what they \
+             were",
             short(&spec.digest),
             short(&asked.digest)
         ));
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn what_does_not_count_is_told_with_a_reason() {
         let replayed = made("a", "jane", |it| it.spec.digest = "e".repeat(64));
-        assert!(said(replayed).starts_with("it is for digest eeeeeeeeeeee…, and what is asked now has dddddddddddd…"));
+        assert!(said(replayed).starts_with("it signs eeeeeeeeeeee…, and what is asked now is dddddddddddd…"));
         assert_eq!(
             said(made("a", "jane", |it| it.spec.tier = Tier::High)),
             "it is for tier High, and what is asked is Medium"

@@ -92,18 +92,20 @@ async fn approvals_that_do_not_count_are_told_and_change_nothing() {
     make(&bench, "a-2", "stranger", LATER, |_| {});
     make(&bench, "a-3", "jane", 1, |_| {});
     bench.advance().await;
-    assert_eq!((bench.phase(), bench.effects()), (Phase::AwaitingApproval, 0));
+    assert_eq!(bench.phase(), Phase::AwaitingApproval, "{}", bench.reason());
+    let written = bench.world.written();
+    assert!(written.iter().all(|line| line != PATCH), "{written:?}");
     let refused = refusals(&bench);
     assert!(
         refused[0].starts_with("jane: it was made at 2026-11-21 04:00:01 UTC, and admission is known"),
         "{refused:?}"
     );
-    assert!(refused[1].starts_with("jane: it is for digest eeeeeeeeeeee…"), "{refused:?}");
+    assert!(refused[1].starts_with("jane: it signs eeeeeeeeeeee…"), "{refused:?}");
     assert!(
         refused[2].starts_with("stranger: stranger may not approve tiers.evenkeel.dev/medium in shop"),
         "{refused:?}"
     );
-    let told = bench.world.written().iter().filter(|line| *line == "POST events").count();
+    let told = written.iter().filter(|line| *line == "POST events").count();
     assert_eq!(told, 4, "that people are asked, and three refusals");
     bench.advance().await;
     assert!(bench.world.written().iter().all(|line| line != "POST events"), "told once");
@@ -181,7 +183,7 @@ async fn who_is_asked_after_a_change_of_the_target_is_asked_anew() {
     assert_eq!((bench.phase(), bench.effects()), (Phase::AwaitingApproval, 0), "{}", bench.reason());
     assert_ne!(ask(&bench).digest, before);
     assert!(bench.reason().starts_with("asked anew, since what would be done"), "{}", bench.reason());
-    assert!(refusals(&bench)[0].starts_with("jane: it is for digest"), "{:?}", refusals(&bench));
+    assert!(refusals(&bench)[0].starts_with("jane: it signs "), "{:?}", refusals(&bench));
     let before = ask(&bench).digest;
     // What an autoscaler does is no change of what is signed; what a policy says is.
     bench.world.edit(CART, |cart| cart["spec"]["replicas"] = json!(4));
