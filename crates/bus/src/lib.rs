@@ -1,7 +1,7 @@
 //! The durable bus: one trait, in memory and on NATS JetStream.
 //!
-//! Planes talk through five [streams](Stream) (signals, proposals, outcomes, wake-ups and the
-//! dead), three [buckets](BucketName) and one request/reply service (evidence). Every stream
+//! Planes talk through six [streams](Stream) (signals, proposals, outcomes, audit records, wake-ups
+//! and the dead), four [buckets](BucketName) and one request/reply service (evidence). Every stream
 //! delivers at least once, in any order, possibly after an acknowledgement: consumers are
 //! idempotent by [`Delivery::id`].
 //!
