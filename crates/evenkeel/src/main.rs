@@ -2,6 +2,7 @@
 
 mod all;
 mod args;
+mod audit;
 mod backtest;
 mod bus;
 mod check;

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report, simulate,
+    all, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report,
+    simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -24,6 +25,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => return check::run(&args),
         Command::Backtest(args) => return backtest::run(&args),
+        Command::Audit(args) => return wait(audit::run(&args)),
         Command::Report(args) => wait(report::run(&args))?,
         Command::Demo(args) => return demo::run(&args),
         Command::Simulate(args) => return simulate::run(&args),
@@ -42,7 +44,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn wait(command: impl Future<Output = Result<()>>) -> Result<()> {
+fn wait<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting tokio")?;
     runtime.block_on(command)
 }

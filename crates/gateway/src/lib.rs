@@ -7,6 +7,7 @@
 
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
+mod audit;
 mod checks;
 mod clock_guard;
 mod config;
@@ -33,6 +34,7 @@ mod testing;
 mod tests;
 mod work;
 
+pub use audit::Audit;
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
@@ -77,6 +79,8 @@ pub struct Parts {
     pub playbooks: PlaybookSource,
     /// How Prometheus is asked.
     pub outbound: Arc<dyn Outbound>,
+    /// What is recorded for the audit log, and when to stop; `None`: nothing is.
+    pub audit: Option<Audit>,
 }
 
 /// Runs a gateway until shutdown: the steps begun are finished, everything else is left as it
@@ -89,6 +93,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
+    let audit = (health.part("audit"), health.part("audit backlog"));
     let (asks, asked) = mpsc::unbounded_channel();
     let plane = Arc::new(plane(parts, asks)?);
 
@@ -96,13 +101,28 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
+    tasks.spawn("audit", Arc::clone(&plane).tell_records(audit.0, shutdown.clone()));
+    tasks.spawn("audit backlog", Arc::clone(&plane).watch_unsealed(audit.1, shutdown.clone()));
     tasks.spawn("proposals", async move { plane.take_proposals(bus, shutdown).await });
     tasks.join().await.map_err(|ended| Error::Ended(ended.to_string()))
 }
 
 fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
-    let Parts { config, cluster, namespace, holder, bus, clock, health, metrics, reader, writer, playbooks, outbound } =
-        parts;
+    let Parts {
+        config,
+        cluster,
+        namespace,
+        holder,
+        bus,
+        clock,
+        health,
+        metrics,
+        reader,
+        writer,
+        playbooks,
+        outbound,
+        audit,
+    } = parts;
     let timeout = config.request_timeout.get();
     let mut namespaces = config.protected_namespaces.clone();
     namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
@@ -132,6 +152,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
+        recorder: audit::Recorder::new(audit, &cluster, &holder),
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
         protected: Protected { namespaces, nodes: config.protected_nodes.clone() },
         prometheus,

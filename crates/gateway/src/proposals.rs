@@ -242,6 +242,7 @@ impl Plane {
     async fn refuse(&self, proposal: &Proposal, refused: Refused) -> Result<(), DriveError> {
         let Refused { phase, reason } = refused;
         tracing::warn!(remediation = proposal.name(), %phase, reason, "proposal refused");
+        self.recorder.note_refusal(proposal, phase, &reason, self.now());
         let outcome = Outcome {
             remediation: proposal.name(),
             incident: proposal.incident.clone(),
@@ -256,6 +257,7 @@ impl Plane {
             ended_at: self.now(),
         };
         self.publish(&outcome).await?;
+        self.recorder.until_told(&outcome.remediation).await?;
         self.metrics.proposal("refused");
         self.metrics.phase(phase, outcome.action);
         Ok(())

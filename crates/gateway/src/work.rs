@@ -192,6 +192,7 @@ impl Plane {
 
     /// Deletes what need not be kept.
     async fn tidy(&self) {
+        self.recorder.forget_all_but(|name| self.index().get(name).is_some());
         let expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
         for remediation in expendable.into_iter().take(TIDY_AT_MOST) {
             if let Err(error) = self.remediations.delete(&remediation).await {

@@ -311,6 +311,7 @@ impl Engine {
                     writer: client(),
                     playbooks: evenkeel_gateway::PlaybookSource::Cluster,
                     outbound,
+                    audit: None,
                 };
                 Box::pin(async move { Ok(evenkeel_gateway::run(parts, shutdown).await?) })
             }

@@ -102,6 +102,7 @@ impl Bench {
             writer: world.client(),
             playbooks: PlaybookSource::Files(Vec::new()),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            audit: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }
