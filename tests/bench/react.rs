@@ -1,18 +1,17 @@
-//! From an alert to its effect on the API server, beside the round trips to API server and bus
-//! that this takes one after the other, measured in the same run.
+//! From an alert to its effect on the API server, beside the time in which the API server had requests of the engine and
+//! the round trips of the bus, measured in the same run: what is above is the engine's own.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use evenkeel_model::Phase;
 use evenkeel_tests::manifests::{App, policy};
-use evenkeel_tests::{Options, World, alerts, world};
+use evenkeel_tests::{Options, World, alerts, audit, world};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -63,7 +62,7 @@ pub(crate) fn run() -> Result<Value> {
 }
 
 async fn measure(world: &World) -> Result<Value> {
-    let costs = Costs::measure(world).await?;
+    let bus = BusCosts::measure(world).await?;
     let client = alerts::client()?;
     let (mut latencies, mut needed, mut ratios, mut requests) = (vec![], vec![], vec![], vec![]);
     for number in 0..REPAIRS {
@@ -90,20 +89,19 @@ async fn measure(world: &World) -> Result<Value> {
                 if let WatchEvent::Modified(deployment) = change?
                     && image(&deployment).is_some_and(|image| image.ends_with(":v1"))
                 {
-                    return Ok::<_, anyhow::Error>(began.elapsed());
+                    return Ok::<_, anyhow::Error>((began.elapsed(), world::now()));
                 }
             }
             anyhow::bail!("the watch ended")
         };
-        let latency =
+        let (latency, effect) =
             tokio::time::timeout(Duration::from_secs(60), waited).await.context("no effect in a minute")??;
-        let ended = world::now();
         world.remediation("rollbackWorkload", &name, &[Phase::Succeeded], Duration::from_secs(60)).await?;
-        let verbs = requests_between(world, started, ended)?;
-        let sum = costs.of(&verbs);
-        requests.push(verbs.values().sum::<usize>() as f64);
-        needed.push(Duration::from_secs_f64(sum));
-        ratios.push(latency.as_secs_f64() / sum);
+        let (count, busy) = at_the_server(world, started, effect)?;
+        let sum = busy + bus.round_trips();
+        requests.push(count as f64);
+        ratios.push(latency.as_secs_f64() / sum.as_secs_f64());
+        needed.push(sum);
         latencies.push(latency);
     }
     Ok(json!({
@@ -114,9 +112,8 @@ async fn measure(world: &World) -> Result<Value> {
         "round_trips_p99_ms": percentile(&needed, 99),
         "ratio": median(&ratios),
         "api_requests": median(&requests),
-        "api_round_trip_ms": costs.api.iter().map(|(verb, seconds)| (verb.clone(), json!(round(seconds * 1e3)))).collect::<serde_json::Map<_, _>>(),
-        "bus_write_ms": round(costs.bus_write * 1e3),
-        "bus_read_ms": round(costs.bus_read * 1e3),
+        "bus_write_ms": round(bus.write * 1e3),
+        "bus_read_ms": round(bus.read * 1e3),
     }))
 }
 
@@ -139,59 +136,36 @@ async fn failing(world: &World, name: &str) -> Result<()> {
     .await
 }
 
-/// How many requests of each verb the engine sent in a time, as the API server recorded them. Watches do not count.
-fn requests_between(world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<BTreeMap<String, usize>> {
+/// How many requests of the engine the API server had in a time, and for how long it had at least one: those that are
+/// on their way together cost once. Watches do not count.
+fn at_the_server(world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(usize, Duration)> {
     let ours = format!("system:serviceaccount:{}:", world::ENGINE);
-    let mut verbs = BTreeMap::new();
-    for request in world.audit()? {
-        let within = request.received >= from && request.received <= to;
-        if within && request.user.username.starts_with(&ours) && request.verb != "watch" {
-            *verbs.entry(request.verb).or_default() += 1;
+    let is_meant = |request: &audit::Request| {
+        request.user.username.starts_with(&ours) && request.verb != "watch" && (from..=to).contains(&request.received)
+    };
+    let mut spans: Vec<_> =
+        world.audit()?.into_iter().filter(is_meant).map(|it| (it.received, it.answered.min(to))).collect();
+    spans.sort();
+    let (mut busy, mut counted) = (TimeDelta::zero(), from);
+    for (received, answered) in &spans {
+        let begin = counted.max(*received);
+        if *answered > begin {
+            busy += *answered - begin;
+            counted = *answered;
         }
     }
-    Ok(verbs)
+    Ok((spans.len(), busy.to_std()?))
 }
 
-/// What one round trip costs, in seconds, as this process sees it.
-struct Costs {
-    api: BTreeMap<String, f64>,
-    bus_write: f64,
-    bus_read: f64,
+/// What one round trip of the bus costs, in seconds, as this process sees it.
+struct BusCosts {
+    write: f64,
+    read: f64,
 }
 
-impl Costs {
+impl BusCosts {
     async fn measure(world: &World) -> Result<Self> {
         const TIMES: usize = 40;
-        let mut app = App::new("shop", "costs", "registry.example/app:v1");
-        app.real = false;
-        world.deploy(&app.deployment()).await?;
-        let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), "shop");
-        let pods: Api<Pod> = Api::namespaced(world.client.clone(), "shop");
-        let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(world.client.clone(), "shop");
-        let mut api: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        let mut note =
-            |verb: &str, began: Instant| api.entry(verb.to_owned()).or_default().push(began.elapsed().as_secs_f64());
-        for number in 0..TIMES {
-            let began = Instant::now();
-            deployments.get("costs").await?;
-            note("get", began);
-            let began = Instant::now();
-            pods.list(&ListParams::default().labels("app=costs")).await?;
-            note("list", began);
-            let patch = json!({"metadata": {"annotations": {"costs": number.to_string()}}});
-            let began = Instant::now();
-            deployments.patch("costs", &PatchParams::default(), &Patch::Merge(&patch)).await?;
-            note("patch", began);
-            let map = json!({"metadata": {"name": format!("costs-{number}")}, "data": {"x": "y".repeat(2048)}});
-            let mut map: k8s_openapi::api::core::v1::ConfigMap = serde_json::from_value(map)?;
-            let began = Instant::now();
-            map.metadata.resource_version = maps.create(&PostParams::default(), &map).await?.metadata.resource_version;
-            note("create", began);
-            map.data = Some(BTreeMap::from([("x".to_owned(), "z".repeat(2048))]));
-            let began = Instant::now();
-            maps.replace(&map.name_any(), &PostParams::default(), &map).await?;
-            note("update", began);
-        }
         let context = world.raw_bus().await?;
         let (mut writes, mut reads) = (vec![], vec![]);
         for number in 0..TIMES {
@@ -207,18 +181,11 @@ impl Costs {
             context.client().request(info, "".into()).await?;
             reads.push(began.elapsed().as_secs_f64());
         }
-        let api = api.into_iter().map(|(verb, times)| (verb, median_seconds(&times))).collect();
-        Ok(Self { api, bus_write: median_seconds(&writes), bus_read: median_seconds(&reads) })
+        Ok(Self { write: median_seconds(&writes), read: median_seconds(&reads) })
     }
 
-    fn of(&self, verbs: &BTreeMap<String, usize>) -> f64 {
-        let api: f64 = verbs
-            .iter()
-            .map(|(verb, count)| {
-                *count as f64 * self.api.get(verb).or_else(|| self.api.get("update")).copied().unwrap_or(0.0)
-            })
-            .sum();
-        api + BUS_WRITES * self.bus_write + BUS_READS * self.bus_read
+    fn round_trips(&self) -> Duration {
+        Duration::from_secs_f64(BUS_WRITES * self.write + BUS_READS * self.read)
     }
 }
 

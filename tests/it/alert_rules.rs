@@ -31,6 +31,8 @@ fn the_simulators_rules_and_promql_are_those_of_prometheus() -> Result<()> {
             ["check", "rules", "kubernetes.yaml"],
             ["test", "rules", "kubernetes_test.yaml"],
             ["test", "rules", "promql_test.yaml"],
+            ["check", "rules", "services.yaml"],
+            ["test", "rules", "services_test.yaml"],
         ],
     )
 }

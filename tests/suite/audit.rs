@@ -26,6 +26,9 @@ pub struct Request {
     /// When it arrived.
     #[serde(rename = "requestReceivedTimestamp")]
     pub received: chrono::DateTime<chrono::Utc>,
+    /// When it was answered; of a watch, when its answer began.
+    #[serde(rename = "stageTimestamp")]
+    pub answered: chrono::DateTime<chrono::Utc>,
 }
 
 /// Who sent a request.

@@ -130,7 +130,9 @@ spec:
       tier: Low
       origins: [Playbook]
       rate: {{target: 100/1h, namespace: 1000/1h, cluster: 1000/1h}}
-  limits: {{concurrent: 10}}
+  windows: {{timeZone: UTC, allow: [{{days: ["*"], from: "00:00", to: "24:00"}}], freeze: []}}
+  limits: {{concurrent: 10, unavailable: {{count: 100, percent: 100}}}}
+  gitOps: UnownedFields
 "#
     )
 }

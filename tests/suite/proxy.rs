@@ -166,11 +166,12 @@ async fn pass(shared: Arc<Shared>, request: Request) -> Result<Response> {
     let answer = shared.upstream.send(onward).await;
 
     let response_status = answer.as_ref().ok().map(|answer| Status { code: answer.status().as_u16() });
-    held(&shared.record).push(audit::Request { verb, uri, user, object_ref, response_status, received });
-    let (answered, body) = answer?.into_parts();
+    let answered = world::now();
+    held(&shared.record).push(audit::Request { verb, uri, user, object_ref, response_status, received, answered });
+    let (head, body) = answer?.into_parts();
     let mut response = Response::new(Body::new(body));
-    *response.status_mut() = answered.status;
-    *response.headers_mut() = answered.headers;
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
     response.headers_mut().remove(header::TRANSFER_ENCODING);
     response.headers_mut().remove(header::CONNECTION);
     Ok(response)

@@ -13,6 +13,8 @@ pub struct Config {
     pub store: Option<String>,
     /// File with the log's signing key, as `evenkeel audit key` makes it. The same for every gateway.
     pub key_file: Option<PathBuf>,
+    /// Files with signing keys of other gateways whose records are sealed too, while the key is being changed.
+    pub accept_key_files: Vec<PathBuf>,
     /// For how long records are gathered before they are sealed together.
     pub seal_every: Span,
     /// How long another gateway waits before it seals in the place of one that stopped.
@@ -26,6 +28,7 @@ impl Default for Config {
         Self {
             store: None,
             key_file: None,
+            accept_key_files: Vec::new(),
             seal_every: Span::seconds(1),
             lease: Span::seconds(30),
             unsealed_at_most: 5000,

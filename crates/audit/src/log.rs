@@ -25,7 +25,7 @@ use serde::Deserialize;
 use tlog_tiles::{Hash, record_hash};
 
 use crate::layout::{self, CHECKPOINT, MAX_RECORD_BYTES, STAGING};
-use crate::note::{Checkpoint, NoteError, SigningKey};
+use crate::note::{Checkpoint, NoteError, SigningKey, VerifyingKey};
 use crate::read;
 use crate::store::{Store, StoreError};
 use crate::tree::{Edge, TILE_WIDTH, Tile};
@@ -46,7 +46,9 @@ pub enum LogError {
     #[error("somebody else appended to the audit log")]
     Overtaken,
     /// A checkpoint is not ours.
-    #[error("the checkpoint in the {place}: {source}")]
+    #[error(
+        "the checkpoint in the {place}: {source}. Another key begins another log, in a store or below a prefix of its own"
+    )]
     NotOurs {
         /// `store` or `bucket`.
         place: &'static str,
@@ -119,7 +121,7 @@ impl Log {
     /// [`LogError`]: when store or bus don't answer it may be tried again; `NotOurs`, `Forked` and
     /// `Lost` need a person.
     pub async fn open(parts: Parts) -> Result<Self, LogError> {
-        let decided = parts.bucket.get(&bucket_key()?).await?;
+        let decided = parts.bucket.get(&bucket_key(parts.key.public())?).await?;
         let revision = decided.as_ref().map(|entry| entry.revision);
         let ours = |place, note: &[u8]| {
             let note = std::str::from_utf8(note).unwrap_or_default();
@@ -231,7 +233,7 @@ impl Log {
         let checkpoint = Checkpoint::sign(&self.parts.key, self.edge.size(), self.edge.root());
         let staged = staging(&checkpoint);
         self.parts.store.put(&staged, layout::encode_bundle(records)).await?;
-        let (key, note) = (bucket_key()?, Bytes::from(checkpoint.note.clone()));
+        let (key, note) = (bucket_key(self.parts.key.public())?, Bytes::from(checkpoint.note.clone()));
         let decided = match self.revision {
             None => self.parts.bucket.create(&key, note).await,
             Some(revision) => self.parts.bucket.update(&key, note, revision).await,
@@ -312,8 +314,9 @@ struct Grown {
     tiles: Vec<Tile>,
 }
 
-fn bucket_key() -> Result<Key, BusError> {
-    Key::new("checkpoint")
+/// One a key: another key begins another log, in a store of its own.
+fn bucket_key(key: &VerifyingKey) -> Result<Key, BusError> {
+    Key::new(format!("checkpoint-{}", key.id()))
 }
 
 fn staging(checkpoint: &Checkpoint) -> String {

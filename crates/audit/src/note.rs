@@ -82,6 +82,11 @@ impl VerifyingKey {
         &self.name
     }
 
+    /// Tells it from other keys: eight hexadecimal digits, as they stand in its text.
+    pub fn id(&self) -> String {
+        hex::encode(self.id)
+    }
+
     /// The text of a note this key has signed.
     ///
     /// # Errors

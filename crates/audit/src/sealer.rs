@@ -32,6 +32,8 @@ pub struct SealerParts {
     pub store: Arc<dyn Store>,
     /// What signs.
     pub key: Arc<SigningKey>,
+    /// What authenticates records of gateways that have another key.
+    pub accepted: Vec<MessageKey>,
     /// This process, distinct for every start.
     pub holder: String,
     /// Its settings.
@@ -48,7 +50,7 @@ pub struct SealerParts {
 /// # Errors
 /// None; it ends at shutdown.
 pub async fn seal(parts: SealerParts, shutdown: Shutdown) -> Result<(), BoxError> {
-    let messages = MessageKey::of(&parts.key);
+    let messages = [MessageKey::of(&parts.key)].into_iter().chain(parts.accepted.clone()).collect();
     let sealer = Sealer { parts, messages };
     let mut backoff = Backoff::new(WAITS.0, WAITS.1, 3);
     let mut lease = None;
@@ -90,13 +92,13 @@ fn place(error: &LogError) -> &'static str {
 
 struct Sealer {
     parts: SealerParts,
-    messages: MessageKey,
+    messages: Vec<MessageKey>,
 }
 
 impl Sealer {
     /// Seals for as long as the lease is ours. Says how long to wait before the next look at it.
     async fn term(&self, lease: &mut Option<Lease>, shutdown: &Shutdown) -> Result<Duration, LogError> {
-        let SealerParts { bus, store, key, holder, config, health, metrics } = &self.parts;
+        let SealerParts { bus, store, key, holder, config, health, metrics, .. } = &self.parts;
         let bucket = bus.bucket(BucketName::Audit).await?;
         let lease = match lease {
             Some(lease) => lease,
@@ -169,7 +171,7 @@ impl Sealer {
         // There is no limit of deliveries: nothing is looked at before its code fits, and while the
         // store is away everything comes again and again.
         for delivery in &taken {
-            let record = self.messages.open(&delivery.payload);
+            let record = self.messages.iter().find_map(|key| key.open(&delivery.payload));
             let read = record.as_ref().and_then(|record| Record::decode(record).ok());
             let (Some(record), Some(read)) = (record, read) else {
                 metrics.foreign.inc();

@@ -135,6 +135,10 @@ impl Bucket for Fused<Arc<dyn Bucket>> {
         self.fuse.write(self.inner.remove(key), bus_gone()).await
     }
 
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError> {
+        self.fuse.write(self.inner.remove_at(key, revision), bus_gone()).await
+    }
+
     async fn keys(&self) -> Result<Vec<String>, BusError> {
         self.inner.keys().await
     }

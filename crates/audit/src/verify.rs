@@ -122,6 +122,17 @@ pub struct Findings {
     pub faults: Vec<Fault>,
 }
 
+impl Findings {
+    /// With a fault more when the log has fewer records than it is known to have had.
+    #[must_use]
+    pub fn expecting(mut self, at_least: u64) -> Self {
+        if let Some(checkpoint) = self.checkpoint.as_ref().filter(|it| it.size < at_least) {
+            self.faults.insert(0, Fault::Truncated { kept: at_least, found: checkpoint.size });
+        }
+        self
+    }
+}
+
 /// Checks a copy of a log: every record against the signed root, every tile against the records,
 /// and checkpoints that were kept elsewhere against both.
 ///

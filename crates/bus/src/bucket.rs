@@ -122,6 +122,12 @@ pub trait Bucket: Send + Sync {
     /// Removes a key; nothing happens when it is not there.
     async fn remove(&self, key: &Key) -> Result<(), BusError>;
 
+    /// Removes a key that is at `revision`.
+    ///
+    /// # Errors
+    /// [`BusError::Conflict`] when it is at another revision, or is not there.
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError>;
+
     /// All keys that have a value, sorted.
     async fn keys(&self) -> Result<Vec<String>, BusError>;
 

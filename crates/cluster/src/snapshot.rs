@@ -87,6 +87,7 @@ impl Reader<'_> {
             pods: Vec::new(),
             revisions: Vec::new(),
             scaled_by: None,
+            suppressed: None,
         }
     }
 

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evenkeel_model::{FIELD_MANAGER, Meta};
+
 /// What every patch of ours leaves in the annotation `evenkeel.dev/remediation`: who wrote, under
 /// which claim, and whether it was the act or its undoing. After a crash it tells what was done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +19,14 @@ impl Stamp {
     /// The stamp of an act.
     pub fn new(remediation: impl Into<String>, epoch: u64) -> Self {
         Self { remediation: remediation.into(), epoch, undo: false }
+    }
+
+    /// The stamp of an act on an object (not of its undoing) that still stands: nobody else has written
+    /// those fields of its spec since, whatever the annotation says.
+    pub fn standing(meta: &Meta) -> Option<Self> {
+        let stamp: Self = meta.stamp.as_deref()?.parse().ok()?;
+        let wrote = meta.writers.iter().any(|writer| writer.manager == FIELD_MANAGER);
+        (wrote && !stamp.undo).then_some(stamp)
     }
 
     /// The stamp of its undoing.

@@ -61,13 +61,15 @@ pub(crate) enum Command {
     /// Check, show or copy the audit log, or make its key
     #[command(subcommand)]
     Audit(Audit),
+    /// Ask the policies, and make of them what the API server enforces
+    #[command(subcommand)]
+    Policy(Policy),
     /// Prepare the bus, or look at it
     #[command(subcommand)]
     Bus(Bus),
     /// Print the custom resource definitions as YAML
     Crds,
     /// Print the least RBAC each plane needs as YAML
-    #[command(hide = true)]
     Rbac(RbacArgs),
     /// Print completions for a shell
     Completions {
@@ -282,6 +284,123 @@ pub(crate) enum Describe {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Say what policies come to, which rules spoke, and what would have to change for another verdict
+    ///
+    /// Asks about a proposal made up with options or in a file, or about a recorded one: a Remediation or
+    /// Proposal in a file, or a Remediation of the cluster. What a record does not hold of the object
+    /// (its labels, how many pods are available) is as the options say. Exits with 2 when policies or
+    /// question are of no use.
+    Explain(Box<ExplainArgs>),
+    /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
+    Rbac(PolicyArgs),
+    /// Print the admission policy that holds the gateway to the policies, as YAML
+    Admission {
+        #[command(flatten)]
+        policies: PolicyArgs,
+        /// Refuse nothing: warn, and note it in the API server's audit log
+        #[arg(long)]
+        audit: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PolicyArgs {
+    /// A file, or a directory [default: policies]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policies: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// What is asked, as YAML or JSON: `do`, `target` and any of the options below, or a Remediation,
+    /// or a Proposal; - is stdin
+    #[arg(value_name = "FILE", conflicts_with_all = ["remediation", "action"])]
+    pub(crate) file: Option<PathBuf>,
+    /// A Remediation of the cluster, with the cluster's policies unless --policies is given
+    #[arg(long, value_name = "NAME", conflicts_with = "action")]
+    pub(crate) remediation: Option<String>,
+    /// What is to be done, such as rollbackWorkload
+    #[arg(long = "do", value_name = "ACTION", value_parser = parse_action, requires = "target")]
+    pub(crate) action: Option<ActionName>,
+    /// To what, such as deployment/shop/cart or node/worker-1
+    #[arg(long, value_name = "OBJECT")]
+    pub(crate) target: Option<evenkeel_model::ObjectRef>,
+    /// For scaleWorkload: replicas to set
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<u32>,
+    /// Who asks
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub(crate) origin: Option<Asker>,
+    /// When, as RFC 3339 [default: now; for a record, when it was proposed]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<chrono::DateTime<chrono::Utc>>,
+    /// A label of the object; more than once for several
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Replicas it has now
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<u32>,
+    /// Pods of it that are available now
+    #[arg(long, value_name = "N")]
+    pub(crate) available: Option<u32>,
+    /// Available pods that the action takes away
+    #[arg(long, value_name = "N")]
+    pub(crate) takes: Option<u32>,
+    /// It keeps data in volume claims
+    #[arg(long)]
+    pub(crate) stateful: bool,
+    /// A GitOps tool tracks it, and sets what the action writes (owned) or does not (free)
+    #[arg(long, value_enum, value_name = "FIELDS")]
+    pub(crate) git_ops: Option<Fields>,
+    /// What evenkeel.dev/mode on the object or its namespace says
+    #[arg(long, value_name = "MODE")]
+    pub(crate) annotated: Option<String>,
+    /// The installation's mode [default: Enforce, so that the policies speak]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) mode: Option<Installation>,
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) policies: PolicyArgs,
+}
+
+/// Who asks for an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Asker {
+    /// A playbook
+    Playbook,
+    /// A person
+    Person,
+}
+
+/// Fields that an action writes of an object that a GitOps tool tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fields {
+    /// The tool does not set them
+    Free,
+    /// The tool sets them
+    Owned,
+}
+
+/// The installation's mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Installation {
+    /// Audit
+    Audit,
+    /// Enforce
+    Enforce,
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Bus {
     /// Create streams, consumers and buckets; changes nothing that is as it should be
     Init {
@@ -330,14 +449,17 @@ pub(crate) enum Audit {
     /// Check a log, or a copy of one, with its public key alone
     ///
     /// Finds records that were changed, removed, added or moved, an end that was cut off, and a past
-    /// that was rewritten; the last two only with a checkpoint kept elsewhere. Exits with 0 when the
-    /// log is whole, 1 when it is not, 2 when it can't be read.
+    /// that was rewritten; the last two only with a checkpoint kept elsewhere (for a cut, a number of
+    /// records will do). Exits with 0 when the log is whole, 1 when it is not, 2 when it can't be read.
     Verify {
         #[command(flatten)]
         log: AuditLog,
         /// A checkpoint of this log that was kept elsewhere; may be given again
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
+        /// How many records the log is known to have, at least
+        #[arg(long, value_name = "RECORDS", default_value_t = 0, hide_default_value = true)]
+        at_least: u64,
         /// One JSON document
         #[arg(long)]
         json: bool,

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use chrono::SecondsFormat;
-use evenkeel_audit::{Checkpoint, Findings, ObjectsAt, Record, SigningKey, Store, VerifyingKey};
+use evenkeel_audit::{Checkpoint, Findings, MessageKey, ObjectsAt, Record, SigningKey, Store, VerifyingKey};
 use evenkeel_runtime::terminal;
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ const PRINTED: usize = 20;
 pub(crate) struct Log {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<SigningKey>,
+    /// What authenticates records of gateways that have another key.
+    pub(crate) accepted: Vec<MessageKey>,
 }
 
 /// The log that the configuration asks for.
@@ -36,9 +38,13 @@ pub(crate) fn configured(config: &evenkeel_audit::Config) -> Result<Option<Log>>
         tracing::warn!("no audit log is kept: audit.store and audit.keyFile are not set");
         return Ok(None);
     };
-    let key = signing_key(file).with_context(|| format!("audit.keyFile: {}", file.display()))?;
+    let read = |of: &str, file: &Path| signing_key(file).with_context(|| format!("{of}: {}", file.display()));
+    let key = read("audit.keyFile", file)?;
+    let others = config.accept_key_files.iter();
+    let accepted =
+        others.map(|file| Ok(MessageKey::of(&read("audit.acceptKeyFiles", file)?))).collect::<Result<_>>()?;
     let store = ObjectsAt::new(store).context("audit.store")?;
-    Ok(Some(Log { store: Arc::new(store), key: Arc::new(key) }))
+    Ok(Some(Log { store: Arc::new(store), key: Arc::new(key), accepted }))
 }
 
 fn signing_key(file: &Path) -> Result<SigningKey> {
@@ -47,7 +53,7 @@ fn signing_key(file: &Path) -> Result<SigningKey> {
 
 pub(crate) async fn run(command: &Audit) -> Result<ExitCode> {
     match command {
-        Audit::Verify { log, checkpoint, json } => match verify(log, checkpoint, *json).await {
+        Audit::Verify { log, checkpoint, at_least, json } => match verify(log, checkpoint, *at_least, *json).await {
             Ok(true) => Ok(ExitCode::SUCCESS),
             Ok(false) => Ok(ExitCode::FAILURE),
             Err(error) => {
@@ -104,13 +110,13 @@ fn verifying_key(key: &str) -> Result<VerifyingKey> {
     }
 }
 
-async fn verify(log: &AuditLog, checkpoints: &[std::path::PathBuf], json: bool) -> Result<bool> {
+async fn verify(log: &AuditLog, checkpoints: &[PathBuf], at_least: u64, json: bool) -> Result<bool> {
     let (store, key) = open(log)?;
     let mut kept = Vec::new();
     for file in checkpoints {
         kept.push(std::fs::read_to_string(file).with_context(|| format!("--checkpoint {}", file.display()))?);
     }
-    let findings = evenkeel_audit::verify(&store, &key, &kept).await?;
+    let findings = evenkeel_audit::verify(&store, &key, &kept).await?.expecting(at_least);
     let told = if json { format!("{:#}\n", as_json(&findings)) } else { told(&findings, &key) };
     output::print(&told)?;
     Ok(findings.faults.is_empty())
@@ -271,7 +277,7 @@ mod tests {
     async fn a_whole_log_verifies_and_a_changed_one_says_where() {
         let dir = tempfile::tempdir().unwrap();
         let log = log(dir.path(), 300).await;
-        assert!(verify(&log, &[], false).await.unwrap());
+        assert!(verify(&log, &[], 0, false).await.unwrap());
         let bundle = dir.path().join("log/tile/entries/000");
         let mut bytes = std::fs::read(&bundle).unwrap();
         let place = bytes.windows(10).position(|text| text == b"reason 17\"").unwrap();
@@ -283,8 +289,8 @@ mod tests {
         tile/entries/000: record 17 was changed
         NOT whole: 1 findings
         ");
-        assert!(!verify(&log, &[], true).await.unwrap());
-        let command = Audit::Verify { log, checkpoint: Vec::new(), json: false };
+        assert!(!verify(&log, &[], 0, true).await.unwrap());
+        let command = Audit::Verify { log, checkpoint: Vec::new(), at_least: 0, json: false };
         assert_eq!(format!("{:?}", run(&command).await.unwrap()), format!("{:?}", ExitCode::FAILURE));
     }
 
@@ -298,7 +304,8 @@ mod tests {
         let kept = dir.path().join("kept");
         std::fs::copy(to.join("checkpoint"), &kept).unwrap();
         let copy = AuditLog { place: Some(to.to_str().unwrap().to_owned()), ..log };
-        assert!(verify(&copy, &[kept], false).await.unwrap());
+        assert!(verify(&copy, &[kept], 300, false).await.unwrap());
+        assert!(!verify(&copy, &[], 301, false).await.unwrap());
     }
 
     #[test]
@@ -320,9 +327,9 @@ mod tests {
         let mut log = log(dir.path(), 1).await;
         let nowhere = dir.path().join("nowhere");
         log.place = Some(nowhere.to_str().unwrap().to_owned());
-        assert!(verify(&log, &[], false).await.unwrap_err().to_string().contains("no such directory"));
+        assert!(verify(&log, &[], 0, false).await.unwrap_err().to_string().contains("no such directory"));
         assert!(!nowhere.exists());
-        let command = Audit::Verify { log, checkpoint: Vec::new(), json: false };
+        let command = Audit::Verify { log, checkpoint: Vec::new(), at_least: 0, json: false };
         assert_eq!(format!("{:?}", run(&command).await.unwrap()), format!("{:?}", ExitCode::from(UNREADABLE)));
     }
 

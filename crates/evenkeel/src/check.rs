@@ -122,7 +122,7 @@ fn check(files: &[PathBuf]) -> Found {
 }
 
 /// What is wrong with policies, each by itself, and two of one name: the API server would keep the later.
-fn wrong_with(policies: &[Document<ActionPolicySpec>]) -> Vec<Problem> {
+pub(crate) fn wrong_with(policies: &[Document<ActionPolicySpec>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for policy in policies {
@@ -166,7 +166,9 @@ spec:
       tier: Low
       origins: [Playbook]
       rate: {target: 1/1h, namespace: 3/1h, cluster: 10/1h}
-  limits: {concurrent: 1}
+  windows: {timeZone: UTC, allow: [{days: ['*'], from: '00:00', to: '24:00'}], freeze: []}
+  limits: {concurrent: 1, unavailable: {count: 100, percent: 100}}
+  gitOps: UnownedFields
 ";
 
     fn directory(files: &[(&str, String)]) -> tempfile::TempDir {

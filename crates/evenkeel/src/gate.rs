@@ -7,6 +7,7 @@ use evenkeel_audit::{MessageKey, SealerParts, seal};
 use evenkeel_bus::permissions::Plane;
 use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
 use evenkeel_runtime::{Supervisor, WallClock, process_name};
+use tokio::sync::watch;
 
 use crate::args::PlaneArgs;
 use crate::audit;
@@ -29,7 +30,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let (health, shutdown) = (process.health("gateway"), process.shutdown.clone());
     let reader = connect::reader(&config.kubernetes).await?;
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
-    let playbooks = source(&config.playbooks.from)?;
+    let playbooks = source(process, &config.playbooks.from)?;
     let outbound = connect::outbound()?;
     let connected = health.part("bus connection");
     let log = audit::configured(&config.audit)?;
@@ -46,6 +47,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             bus: Arc::clone(&bus),
             store: log.store,
             key: log.key,
+            accepted: log.accepted,
             holder: holder.clone(),
             config: config.audit,
             health,
@@ -77,9 +79,17 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
 }
 
 /// Where the gateway reads playbooks: never from the bus, which others write.
-fn source(from: &PlaybooksFrom) -> Result<PlaybookSource> {
+fn source(process: &mut Process, from: &PlaybooksFrom) -> Result<PlaybookSource> {
     Ok(match from {
         PlaybooksFrom::Cluster => PlaybookSource::Cluster,
-        PlaybooksFrom::Files(paths) => PlaybookSource::Files(playbooks::from_files(paths)?),
+        PlaybooksFrom::Files(paths) => {
+            let (sender, files) = watch::channel(playbooks::from_files(paths)?);
+            let reading = playbooks::follow(paths.clone(), sender, process.shutdown.clone());
+            process.spawn("playbooks from files", async move {
+                reading.await;
+                Ok(())
+            });
+            PlaybookSource::Files(files)
+        }
     })
 }

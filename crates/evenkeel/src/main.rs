@@ -17,6 +17,7 @@ mod get;
 mod observe;
 mod output;
 mod playbooks;
+mod policy;
 mod process;
 mod rbac;
 mod reason;

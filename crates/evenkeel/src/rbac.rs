@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use evenkeel_model::{ActionName, Kind};
+use evenkeel_model::ActionName;
 use serde_json::{Value, json};
 
 use crate::args::RbacArgs;
@@ -32,28 +32,22 @@ const GATEWAY_HOME: &[Row] = &[
     ("evenkeel.dev", "ledgers", &["get", "create", "update"]),
 ];
 
-/// The one mutating verb of an action, on each resource it can be done to.
-fn mutations(action: ActionName) -> Vec<Row> {
-    let on_kinds = |verbs: &'static [&'static str]| {
-        action.kinds().iter().map(|kind: &Kind| (kind.group(), kind.plural(), verbs)).collect()
-    };
-    match action {
-        ActionName::RollbackWorkload
-        | ActionName::RestartWorkload
-        | ActionName::ScaleWorkload
-        | ActionName::CordonNode
-        | ActionName::UncordonNode => on_kinds(&["patch"]),
-        ActionName::DeletePod | ActionName::DeleteJob => on_kinds(&["delete"]),
-        ActionName::EvictPod => vec![("", "pods/eviction", &["create"])],
-        ActionName::Notify | ActionName::Escalate => Vec::new(),
-    }
+/// The mutating verb of an action, on each resource it can be done to.
+fn mutations(action: ActionName) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    action.kinds().iter().filter_map(move |kind| evenkeel_policy::generate::mutation(action, *kind))
 }
 
 /// Rows as RBAC rules, one a resource, sorted.
-fn rules(rows: impl IntoIterator<Item = Row>) -> Vec<Value> {
+fn rules(
+    rows: impl IntoIterator<Item = Row>,
+    and: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>,
+) -> Vec<Value> {
     let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     for (group, resource, allowed) in rows {
         verbs.entry((group, resource)).or_default().extend(allowed);
+    }
+    for (group, resource, allowed) in and {
+        verbs.entry((group, resource)).or_default().insert(allowed);
     }
     verbs
         .into_iter()
@@ -62,17 +56,22 @@ fn rules(rows: impl IntoIterator<Item = Row>) -> Vec<Value> {
 }
 
 fn yaml(namespace: &str, actions: &[ActionName]) -> Result<String> {
-    let observer = rules(evenkeel_cluster::READS.iter().chain(evenkeel_observer::READS).copied());
+    output::documents(&objects(namespace, actions))
+}
+
+/// ServiceAccounts, roles and bindings of all planes, the gateway with the rights of these actions everywhere.
+pub(crate) fn objects(namespace: &str, actions: &[ActionName]) -> Vec<Value> {
+    let observer = rules(evenkeel_cluster::READS.iter().chain(evenkeel_observer::READS).copied(), []);
     let mutations = actions.iter().copied().flat_map(mutations);
-    let gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied().chain(mutations));
+    let gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied(), mutations);
     let mut objects = vec![account("observer", namespace, true)];
     objects.extend(everywhere("observer", namespace, observer));
     // No rule at all: it holds no credential.
     objects.push(account("reasoner", namespace, false));
     objects.push(account("gateway", namespace, true));
     objects.extend(everywhere("gateway", namespace, gateway));
-    objects.extend(at_home("gateway", namespace, rules(GATEWAY_HOME.iter().copied())));
-    output::documents(&objects)
+    objects.extend(at_home("gateway", namespace, rules(GATEWAY_HOME.iter().copied(), [])));
+    objects
 }
 
 fn name(plane: &str) -> String {

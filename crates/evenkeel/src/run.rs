@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, rbac, reason, report,
-    simulate,
+    all, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac, reason,
+    report, simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -39,12 +39,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::All(args) => wait(all::run(&args))?,
         Command::Get(args) => wait(get::run(&args))?,
         Command::Describe(Describe::Remediation { name, client }) => wait(describe::run(&name, &client))?,
+        Command::Policy(args) => return policy::run(&args),
         Command::Bus(args) => wait(bus::run(&args))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn wait<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn wait<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting tokio")?;
     runtime.block_on(command)
 }

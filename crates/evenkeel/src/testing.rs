@@ -51,6 +51,7 @@ pub(crate) fn signal(name: &str, seconds: i64) -> Signal {
         labels: [].into(),
         summary: "container web restarted 5 times".into(),
         suppressed: None,
+        holds_object: false,
         starts_at: at(seconds),
         ends_at: None,
         observed_at: at(seconds),
@@ -64,6 +65,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         source: Source::Kubernetes,
         state: SignalState::Firing,
         instances: Default::default(),
+        instances_beyond: 0,
         severity: Severity::Critical,
         target: Some(root.clone()),
         starts_at: at(0),
@@ -71,6 +73,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         count: 2,
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
     };
     let proposal = proposal(name);
     Incident {
@@ -105,6 +108,7 @@ pub(crate) fn incident(id: &str, name: &str) -> Incident {
         wake_at: None,
         decided: Some(Decided { at: at(60), what: "WaitUntil".into(), reason: "settling for 2m".into() }),
         needs_human: None,
+        called: None,
         traceparent: None,
     }
 }

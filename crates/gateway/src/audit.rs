@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use evenkeel_audit::{Kind, MessageKey, Record};
-use evenkeel_bus::{ConsumerName, Publish, Subject, TraceContext};
+use evenkeel_bus::{ConsumerName, Publish, Stream, Subject, TraceContext};
 use evenkeel_cluster::WriteError;
-use evenkeel_model::{ApiRequest, Outcome, Phase, Proposal, RemediationStatus, Transition, short_digest};
+use evenkeel_model::{ApiRequest, Outcome, Phase, Proposal, Remediation, RemediationStatus, Transition, short_digest};
 use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::plane::{Draft, DriveError, Plane};
+use crate::sealing::Sealing;
 
 /// How long is waited for the records of a Remediation before its end is noted; then it is tried again.
 const TELLING: Duration = Duration::from_secs(5);
@@ -54,6 +55,7 @@ struct State {
     queue: VecDeque<Record>,
     /// Ids of phases queued or told, by Remediation.
     noted: BTreeMap<String, BTreeSet<String>>,
+    sealing: Sealing,
 }
 
 impl Recorder {
@@ -317,6 +319,25 @@ impl Plane {
         published.map(drop).map_err(|source| DriveError::Bus { what: "publishing an audit record", source })
     }
 
+    /// Those of what need not be kept for anything else whose records are sealed; the others are to be asked about
+    /// again.
+    pub(crate) async fn sealed(&self, expendable: Vec<Arc<Remediation>>) -> Vec<Arc<Remediation>> {
+        if self.recorder.is_off() {
+            return expendable;
+        }
+        // After `expendable` was made: what is known to be told lies before the end of the stream.
+        let status = match self.bus.status().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::debug!(%error, "what is sealed can't be seen; nothing is deleted");
+                return Vec::new();
+            }
+        };
+        let (stream, sealer) = (status.stream(Stream::Audit), status.consumer(ConsumerName::GatewayAudit));
+        let Some((stream, sealer)) = stream.zip(sealer) else { return Vec::new() };
+        self.recorder.state().sealing.sealed(expendable, stream.last, sealer.settled)
+    }
+
     /// Looks how much is not sealed yet, until shutdown.
     pub(crate) async fn watch_unsealed(
         self: Arc<Self>,
@@ -331,8 +352,8 @@ impl Plane {
         loop {
             match self.bus.status().await {
                 Ok(status) => {
-                    let ours = status.consumers.iter().filter(|it| it.name == ConsumerName::GatewayAudit.name());
-                    let unsealed = ours.map(|it| it.pending.saturating_add(it.unacknowledged)).sum();
+                    let ours = status.consumer(ConsumerName::GatewayAudit);
+                    let unsealed = ours.map_or(0, |it| it.pending.saturating_add(it.unacknowledged));
                     self.recorder.unsealed.store(unsealed, Ordering::Relaxed);
                     self.metrics.unsealed.set(i64::try_from(unsealed).unwrap_or(i64::MAX));
                     match self.recorder.is_behind() {

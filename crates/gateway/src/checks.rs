@@ -1,7 +1,7 @@
 //! What is checked of a proposal before it becomes an object. Pure: nothing in it is believed.
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Action, BUILT_IN_PLAYBOOK, ObjectRef, Origin, Phase, PlaybookSpec, Proposal};
+use evenkeel_model::{Action, BUILT_IN_PLAYBOOK, ObjectRef, Origin, Phase, PlaybookSpec, Proposal, is_same_trouble};
 use kube::ResourceExt as _;
 
 use crate::config::Config;
@@ -30,10 +30,11 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, Refused> {
 
 /// Whether its time has passed.
 pub(crate) fn check_time(proposal: &Proposal, now: DateTime<Utc>) -> Result<(), Refused> {
-    if proposal.expires_at > proposal.proposed_at + MAX_LIFE {
+    // Differences, not sums: a sum beyond the end of the calendar is a panic.
+    if proposal.expires_at.signed_duration_since(proposal.proposed_at) > MAX_LIFE {
         return refuse(format!("expiresAt {} is more than an hour after proposedAt", proposal.expires_at));
     }
-    if proposal.proposed_at > now + MAX_AHEAD {
+    if proposal.proposed_at.signed_duration_since(now) > MAX_AHEAD {
         return refuse(format!("proposedAt {} is in the future: check the reasoner's clock", proposal.proposed_at));
     }
     if proposal.expires_at <= now {
@@ -57,6 +58,17 @@ pub(crate) fn check_shape(proposal: &Proposal, cluster: &str) -> Result<(), Refu
     }
     if !(1..=1000).contains(&proposal.number) {
         return refuse(format!("number: expected 1 to 1000, found {}", proposal.number));
+    }
+    // Its name ends in the API server's path.
+    let playbook = &proposal.playbook;
+    let is_dns = |text: &str| {
+        (1..=253).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+    };
+    if !is_dns(&playbook.name) || !name_like(&playbook.step) || !name_like(&playbook.version) {
+        let (name, step, version) = (&playbook.name, &playbook.step, &playbook.version);
+        return refuse(format!("playbook {name:?}, step {step:?}, version {version:?}: expected names and a version"));
     }
     if proposal.origin != Origin::Playbook {
         return refuse("origin: what a person asks for does not come over the bus");
@@ -194,8 +206,8 @@ pub(crate) fn check_recurrence(proposal: &Proposal, earlier: &evenkeel_model::Re
     if !names_same(&before.root, &proposal.root) {
         return Err(format!("it was about {}", before.root));
     }
-    if !before.signals.iter().any(|signal| proposal.signals.contains(signal)) {
-        return Err("it was for other signals".to_owned());
+    if !is_same_trouble(&before.signals, &proposal.signals) {
+        return Err(format!("it was for other signals: {}", before.signals.join(", ")));
     }
     match crate::index::remembered_until(earlier) {
         Some(until) if proposal.proposed_at <= until => Ok(()),
@@ -232,7 +244,7 @@ mod tests {
     #[test]
     fn each_fault_is_said() {
         type Fault = fn(&mut Proposal);
-        let faults: [(&str, Fault); 16] = [
+        let faults: [(&str, Fault); 20] = [
             ("another cluster", |it| it.cluster = "dev".to_owned()),
             ("expired", |it| {
                 it.proposed_at = at(-3600);
@@ -249,6 +261,10 @@ mod tests {
             ("target's name leads elsewhere", |it| it.target.name = "web/status".to_owned()),
             ("target without namespace", |it| it.target.namespace = None),
             ("kind", |it| it.target = ObjectRef::cluster_scoped(Kind::Node, "worker-1")),
+            ("times at the end of the calendar", |it| it.proposed_at = DateTime::<Utc>::MAX_UTC),
+            ("playbook without a name", |it| it.playbook.name = String::new()),
+            ("playbook's name leads elsewhere", |it| it.playbook.name = "x?watch=1".to_owned()),
+            ("step is no name", |it| it.playbook.step = "a b".to_owned()),
             ("playbook's version", |it| it.playbook.version = "0".repeat(16)),
             ("no such step", |it| it.playbook.step = "other".to_owned()),
             ("another action than the step's", |it| it.action = Action::RestartWorkload(evenkeel_model::Empty {})),
@@ -322,6 +338,14 @@ mod tests {
         assert_eq!(check_recurrence(&again, &earlier), Ok(()));
         again.signals = vec!["Other".to_owned()];
         assert!(check_recurrence(&again, &earlier).is_err());
+        // What any trouble of a workload brings along.
+        let unavailable = || "ReplicasUnavailable".to_owned();
+        let mut earlier_too = earlier.clone();
+        earlier_too.spec.proposal.signals.push(unavailable());
+        again.signals.push(unavailable());
+        assert!(check_recurrence(&again, &earlier_too).is_err(), "another trouble");
+        again.signals.push("ImagePullBackOff".to_owned());
+        assert_eq!(check_recurrence(&again, &earlier_too), Ok(()));
         let mut late = proposal(2);
         late.proposed_at = at(25 * 3600);
         assert!(check_recurrence(&late, &earlier).is_err());

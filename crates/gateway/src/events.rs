@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Clock, ObjectRef, Phase, Proposal};
+use evenkeel_model::{ActionName, Clock, ObjectRef, Phase, Proposal};
+use evenkeel_runtime::redact;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -88,14 +89,19 @@ fn event(say: &Say<'_>, at: DateTime<Utc>, holder: &str) -> Event {
         },
         action: Some(say.proposal.action.name().to_string()),
         event_time: Some(MicroTime(at)),
-        note: Some(bounded(&say.note)),
-        reason: Some(say.phase.to_string()),
+        note: Some(bounded(&redact::text(&say.note))),
+        reason: Some(if calls(say) { "NeedsHuman".to_owned() } else { say.phase.to_string() }),
         regarding: Some(reference(target)),
         reporting_controller: Some("evenkeel.dev/gateway".to_owned()),
         reporting_instance: Some(holder.chars().take(128).collect()),
-        type_: Some(if is_good(say.phase) { "Normal" } else { "Warning" }.to_owned()),
+        type_: Some(if is_good(say.phase) && !calls(say) { "Normal" } else { "Warning" }.to_owned()),
         ..Event::default()
     }
+}
+
+/// Whether people are called: that it was done is no good news.
+fn calls(say: &Say<'_>) -> bool {
+    say.proposal.action.name() == ActionName::Escalate
 }
 
 fn is_good(phase: Phase) -> bool {

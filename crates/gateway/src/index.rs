@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ObjectRef, Phase, PlaybookStep, Remediation, RemediationStatus};
+use evenkeel_model::{ObjectRef, Phase, PlaybookStep, Remediation, RemediationStatus, Span, Transition};
 use kube::ResourceExt as _;
 
 /// Annotation on a Remediation that ended Unknown or RollbackFailed: somebody has looked, and the
 /// root need not be held any more. Its value says who.
 pub(crate) const ACKNOWLEDGED_ANNOTATION: &str = "evenkeel.dev/acknowledged";
+
+/// The longest window a rate can have.
+const LONGEST_WINDOW: Span = Span::hours(7 * 24);
 
 /// Remediations by name.
 #[derive(Debug, Default)]
@@ -95,10 +98,7 @@ impl Index {
 
     /// Those whose end a person has to look at, and nobody has.
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = &Arc<Remediation>> {
-        self.iter().filter(|remediation| {
-            phase(remediation).needs_acknowledgement()
-                && !remediation.annotations().contains_key(ACKNOWLEDGED_ANNOTATION)
-        })
+        self.iter().filter(|remediation| awaits_person(remediation))
     }
 
     /// The Remediation for which `root` is held until a person has looked.
@@ -142,6 +142,11 @@ pub(crate) fn status(remediation: &Remediation) -> RemediationStatus {
     remediation.status.clone().unwrap_or_else(|| RemediationStatus::proposed(created()))
 }
 
+/// Whether a person has to look at how it ended, and nobody has.
+pub(crate) fn awaits_person(remediation: &Remediation) -> bool {
+    phase(remediation).needs_acknowledgement() && !remediation.annotations().contains_key(ACKNOWLEDGED_ANNOTATION)
+}
+
 /// When it ended; its last transition.
 pub(crate) fn ended_at(remediation: &Remediation) -> Option<DateTime<Utc>> {
     remediation.status.as_ref().and_then(|status| status.history.last()).map(|last| last.at)
@@ -152,6 +157,19 @@ pub(crate) fn ended_at(remediation: &Remediation) -> Option<DateTime<Utc>> {
 pub(crate) fn remembered_until(remediation: &Remediation) -> Option<DateTime<Utc>> {
     let within = remediation.spec.step.as_ref()?.recur_within;
     ended_at(remediation)?.checked_add_signed(within.chrono())
+}
+
+/// When a request that changes something may first have left; absent when none has, or nothing came of it.
+pub(crate) fn begun(remediation: &Remediation) -> Option<&Transition> {
+    let status = remediation.status.as_ref().filter(|status| status.phase != Phase::Failed)?;
+    let begun = status.history.iter().find(|transition| transition.phase == Phase::Executing);
+    begun.filter(|_| remediation.spec.proposal.action.name().is_mutating())
+}
+
+/// Until when it counts in a rate, however long its window.
+pub(crate) fn counted_until(remediation: &Remediation) -> Option<DateTime<Utc>> {
+    let begun = begun(remediation)?;
+    Some(begun.at.checked_add_signed(LONGEST_WINDOW.chrono()).unwrap_or(begun.at))
 }
 
 /// The same object by name; a workload that was deleted and made again is the same to people.

@@ -17,6 +17,8 @@ mod events;
 mod index;
 mod ledger;
 mod metrics;
+#[cfg(feature = "mutation")]
+mod mutation;
 mod outcomes;
 mod plane;
 mod playbooks;
@@ -25,8 +27,10 @@ mod prometheus;
 mod proposals;
 mod queue;
 mod records;
+mod refusals;
 mod remediations;
 mod retention;
+mod sealing;
 mod sources;
 #[cfg(test)]
 mod testing;
@@ -38,6 +42,8 @@ pub use audit::Audit;
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
+#[cfg(feature = "mutation")]
+pub use mutation::Mutation;
 pub use playbooks::PlaybookSource;
 
 use std::sync::{Arc, Mutex};
@@ -81,6 +87,9 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// What is recorded for the audit log, and when to stop; `None`: nothing is.
     pub audit: Option<Audit>,
+    /// The protection that is switched off.
+    #[cfg(feature = "mutation")]
+    pub mutation: Option<Mutation>,
 }
 
 /// Runs a gateway until shutdown: the steps begun are finished, everything else is left as it
@@ -107,6 +116,13 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     tasks.join().await.map_err(|ended| Error::Ended(ended.to_string()))
 }
 
+/// Where nothing is done whatever policies say: what the configuration names, and the engine's own namespace.
+pub fn protected(config: &Config, namespace: &str) -> Protected {
+    let mut namespaces = config.protected_namespaces.clone();
+    namespaces.insert(namespace.to_owned(), "evenkeel's own".to_owned());
+    Protected { namespaces, nodes: config.protected_nodes.clone() }
+}
+
 fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Error> {
     let Parts {
         config,
@@ -122,10 +138,10 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         playbooks,
         outbound,
         audit,
+        #[cfg(feature = "mutation")]
+        mutation,
     } = parts;
     let timeout = config.request_timeout.get();
-    let mut namespaces = config.protected_namespaces.clone();
-    namespaces.insert(namespace.clone(), "evenkeel's own".to_owned());
     let prometheus = config
         .prometheus_url
         .as_deref()
@@ -154,7 +170,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
         recorder: audit::Recorder::new(audit, &cluster, &holder),
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
-        protected: Protected { namespaces, nodes: config.protected_nodes.clone() },
+        protected: protected(&config, &namespace),
         prometheus,
         index: Mutex::default(),
         asks,
@@ -163,6 +179,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         saved: Mutex::default(),
         unindicated: Mutex::default(),
         verifying: Mutex::default(),
+        refused: Mutex::default(),
         config,
         cluster,
         holder,
@@ -171,5 +188,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         metrics,
         reader,
         writer,
+        #[cfg(feature = "mutation")]
+        mutation,
     })
 }

@@ -19,6 +19,8 @@ impl Plane {
     /// Gives up what a final Remediation held, tells how it ended, and notes that it did.
     pub(crate) async fn finish(&self, draft: Draft) -> Result<Next, DriveError> {
         if draft.status.outcome_published == Some(draft.phase()) {
+            // Perhaps by another gateway.
+            self.forget(&draft.name());
             return self.free_when_acknowledged(&draft).await;
         }
         let span = tracing::info_span!("gate.outcome", remediation = draft.name(), phase = %draft.phase());
@@ -27,9 +29,7 @@ impl Plane {
     }
 
     async fn tell(&self, mut draft: Draft) -> Result<Next, DriveError> {
-        self.verifying().remove(&draft.name());
-        self.sent().remove(&draft.name());
-        self.unindicated().remove(&draft.name());
+        self.forget(&draft.name());
         let (name, phase) = (draft.name(), draft.phase());
         let mutating = draft.proposal().action.name().is_mutating();
         if mutating && phase.needs_acknowledgement() {
@@ -45,9 +45,10 @@ impl Plane {
             self.events.try_say(&Say { remediation: &name, proposal: draft.proposal(), phase, note }).await;
         }
         draft.status.outcome_published = Some(phase);
-        self.save(draft).await?;
+        let saved = self.save(draft).await?;
         self.recorder.forget(&name);
-        Ok(Next::Done)
+        // Somebody may have looked before it could be told: no event comes for that any more.
+        self.free_when_acknowledged(&saved).await
     }
 
     async fn free_when_acknowledged(&self, draft: &Draft) -> Result<Next, DriveError> {

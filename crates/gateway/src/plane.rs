@@ -1,13 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
 use evenkeel_cluster::{AvailabilityLookup, ReadError};
 use evenkeel_model::{
-    Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Span, Step,
+    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Step,
 };
 use evenkeel_policy::Protected;
+use evenkeel_policy::ledger::HELD_FOR_PERSON;
+use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
@@ -21,10 +23,8 @@ use crate::metrics::Metrics;
 use crate::playbooks::Playbooks;
 use crate::policies::Policies;
 use crate::prometheus::Prometheus;
+use crate::refusals::Refusals;
 use crate::remediations::{Read, Remediations, ReplaceError};
-
-/// Debits are kept this long when a lost ledger is made anew: the longest window a rate can have.
-const LONGEST_WINDOW: Span = Span::hours(7 * 24);
 
 /// Everything the gateway's tasks share.
 pub(crate) struct Plane {
@@ -62,6 +62,10 @@ pub(crate) struct Plane {
     pub(crate) unindicated: Mutex<BTreeMap<String, DateTime<Utc>>>,
     /// Open `gate.verify` spans by Remediation: one span lasts from the act to the conclusion.
     pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
+    #[cfg(feature = "mutation")]
+    pub(crate) mutation: Option<crate::Mutation>,
+    /// Proposals that were refused, until they expire.
+    pub(crate) refused: Mutex<Refusals>,
 }
 
 /// Why a step could not be taken; it is tried again.
@@ -90,6 +94,8 @@ pub(crate) enum DriveError {
     Unrecorded(String),
     #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
     Busy(usize),
+    #[error("not undone yet: {0}")]
+    NotUndoneYet(String),
     #[error(transparent)]
     Lifecycle(#[from] NotPossible),
 }
@@ -125,9 +131,10 @@ impl Draft {
         Self { status: Box::new(index::status(remediation)), remediation: Box::new(remediation.clone()), entered }
     }
 
-    /// Takes a step of the lifecycle.
+    /// Takes a step of the lifecycle. The reason, which everybody may read who may read Remediations, is redacted: it
+    /// may hold the API server's words, which quote objects.
     pub(crate) fn step(&mut self, step: Step, at: DateTime<Utc>, reason: impl Into<String>) -> Result<(), NotPossible> {
-        self.status.advance(step, at, reason)?;
+        self.status.advance(step, at, redact::text(&reason.into()))?;
         self.entered.push(self.status.phase);
         Ok(())
     }
@@ -174,6 +181,17 @@ impl Plane {
         self.verifying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn refused(&self) -> MutexGuard<'_, Refusals> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a Remediation beside what it says itself: nothing more is done for it.
+    pub(crate) fn forget(&self, name: &str) {
+        self.verifying().remove(name);
+        self.sent().remove(name);
+        self.unindicated().remove(name);
+    }
+
     /// Writes a draft by compare-and-set, and goes on from what was written.
     pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
         draft.remediation.status = Some(*draft.status);
@@ -218,6 +236,8 @@ impl Plane {
             }
             None => {
                 index.remove(name);
+                self.forget(name);
+                self.saved().remove(name);
                 false
             }
         };
@@ -243,33 +263,25 @@ fn seed(index: &Index, cluster: &str, now: DateTime<Utc>) -> LedgerSpec {
     for remediation in index.iter() {
         let (name, proposal) = (remediation.name_any(), &remediation.spec.proposal);
         let Some(status) = &remediation.status else { continue };
-        let held = status.phase.holds_claim();
         if let Some(claim) = &status.claim {
             ledger.epoch = ledger.epoch.max(claim.epoch);
-            if held {
-                let claim = LedgerClaim {
-                    remediation: name.clone(),
-                    root: proposal.root.clone(),
-                    epoch: claim.epoch,
-                    until: claim.until,
-                    holder: claim.holder.clone(),
-                    policies: Vec::new(),
-                };
+            if status.phase.holds_claim() {
+                let claim = ledger_claim(remediation, claim, claim.until);
+                // One that waits for a person stays before it.
+                ledger.claims.entry(proposal.root.key(cluster)).or_insert(claim);
+            } else if index::awaits_person(remediation) {
+                let claim = ledger_claim(remediation, claim, HELD_FOR_PERSON);
                 ledger.claims.insert(proposal.root.key(cluster), claim);
             }
         }
-        let begun = status.history.iter().find(|transition| transition.phase == Phase::Executing);
-        let Some(begun) = begun.filter(|_| proposal.action.name().is_mutating() && status.phase != Phase::Failed)
-        else {
-            continue;
-        };
-        let forget_at = begun.at.checked_add_signed(LONGEST_WINDOW.chrono()).unwrap_or(begun.at);
-        if forget_at > now {
+        let counted = index::begun(remediation).zip(index::counted_until(remediation));
+        if let Some((begun, forget_at)) = counted.filter(|(_, forget_at)| *forget_at > now) {
             ledger.debits.push(Debit {
                 remediation: name,
                 action: proposal.action.name(),
                 target: proposal.target.key(cluster),
                 namespace: proposal.target.namespace.clone(),
+                playbook: Some(Debit::playbook_key(&proposal.playbook.name)),
                 at: begun.at,
                 forget_at,
             });
@@ -277,4 +289,83 @@ fn seed(index: &Index, cluster: &str, now: DateTime<Utc>) -> LedgerSpec {
     }
     ledger.debits.sort_by(|a, b| (a.at, &a.remediation).cmp(&(b.at, &b.remediation)));
     ledger
+}
+
+fn ledger_claim(remediation: &Remediation, claim: &Claim, until: DateTime<Utc>) -> LedgerClaim {
+    // Every policy that matched has said something to it.
+    let rules = remediation.status.iter().filter_map(|status| status.verdict.as_ref()).flat_map(|it| &it.rules);
+    let policies: BTreeSet<String> = rules.map(|rule| rule.policy.clone()).collect();
+    LedgerClaim {
+        remediation: remediation.name_any(),
+        root: remediation.spec.proposal.root.clone(),
+        epoch: claim.epoch,
+        until,
+        holder: claim.holder.clone(),
+        policies: policies.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_model::{ActionName, Decision, ObjectRef, Span, Spoken, Verdict};
+    use evenkeel_policy::ledger::{ClaimAsk, ClaimRefused, claim};
+    use evenkeel_policy::{ConcurrentLimit, EffectiveRates};
+
+    use super::*;
+    use crate::testing::{at, remediation};
+
+    fn claimed(number: u32, phase: Phase) -> Remediation {
+        let mut remediation = remediation(number, phase);
+        if let Some(status) = &mut remediation.status {
+            status.claim = Some(Claim { epoch: 7, until: at(30), holder: "gateway-1".to_owned() });
+            let rules = vec![Spoken { policy: "shop".to_owned(), said: "allowed".to_owned() }];
+            status.verdict = Some(Verdict { decision: Decision::Deny {}, rules });
+        }
+        remediation
+    }
+
+    fn seeded(all: Vec<Remediation>) -> LedgerSpec {
+        let mut index = Index::default();
+        for remediation in all {
+            index.apply(Arc::new(remediation));
+        }
+        seed(&index, "prod", at(60))
+    }
+
+    fn ask(ledger: &LedgerSpec, root: &ObjectRef) -> Result<(), ClaimRefused> {
+        let ask = ClaimAsk {
+            remediation: "r-another",
+            root,
+            target: root,
+            action: ActionName::RollbackWorkload,
+            playbook: "bad-rollout",
+            rates: &EffectiveRates::default(),
+            concurrent: &[ConcurrentLimit { policy: "shop".to_owned(), limit: 1 }],
+            holder: "gateway-2",
+            hold_for: Span::seconds(30),
+            grace: Span::seconds(60),
+            cluster: "prod",
+        };
+        claim(ledger, &ask, at(60)).map(drop)
+    }
+
+    #[test]
+    fn a_ledger_made_anew_holds_what_waits_for_a_person() {
+        let root = remediation(1, Phase::Unknown).spec.proposal.root;
+        for phase in [Phase::Unknown, Phase::RollbackFailed] {
+            let refused = ask(&seeded(vec![claimed(1, phase)]), &root);
+            assert!(matches!(refused, Err(ClaimRefused::HeldForPerson { .. })), "{phase}: {refused:?}");
+        }
+        let mut seen = claimed(1, Phase::Unknown);
+        seen.annotations_mut().insert(index::ACKNOWLEDGED_ANNOTATION.to_owned(), "jane".to_owned());
+        assert_eq!(ask(&seeded(vec![seen]), &root), Ok(()));
+    }
+
+    #[test]
+    fn a_ledger_made_anew_counts_what_is_under_way() {
+        let other = ObjectRef { name: "other".to_owned(), ..remediation(1, Phase::Verifying).spec.proposal.root };
+        let refused = ask(&seeded(vec![claimed(1, Phase::Verifying)]), &other);
+        assert!(matches!(refused, Err(ClaimRefused::Concurrent { .. })), "{refused:?}");
+        assert_eq!(ask(&seeded(vec![claimed(1, Phase::Succeeded)]), &other), Ok(()));
+    }
 }

@@ -1,6 +1,5 @@
 //! Playbooks as the API server, or our own files, have them: never from a bucket, which others write.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use evenkeel_model::Playbook;
@@ -8,6 +7,7 @@ use evenkeel_playbook::Loaded;
 use evenkeel_runtime::HealthPart;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use tokio::sync::watch;
 
 use crate::error::ApiError;
 
@@ -16,8 +16,8 @@ use crate::error::ApiError;
 pub enum PlaybookSource {
     /// Playbook objects, each read when a proposal names it.
     Cluster,
-    /// Files, read at start.
-    Files(Vec<Loaded>),
+    /// Files, as whoever reads them again and again sends them.
+    Files(watch::Receiver<Vec<Loaded>>),
 }
 
 /// A playbook that was asked for.
@@ -36,7 +36,7 @@ pub(crate) struct Playbooks {
 
 enum From {
     Cluster { api: Box<Api<DynamicObject>>, timeout: Duration },
-    Files(BTreeMap<String, Loaded>),
+    Files(watch::Receiver<Vec<Loaded>>),
 }
 
 impl Playbooks {
@@ -46,9 +46,7 @@ impl Playbooks {
                 let resource = ApiResource::erase::<Playbook>(&());
                 From::Cluster { api: Box::new(Api::all_with(reader, &resource)), timeout }
             }
-            PlaybookSource::Files(files) => {
-                From::Files(files.into_iter().map(|playbook| (playbook.name.clone(), playbook)).collect())
-            }
+            PlaybookSource::Files(files) => From::Files(files),
         };
         Self { from, health }
     }
@@ -67,7 +65,7 @@ impl Playbooks {
         let (api, timeout) = match &self.from {
             From::Files(files) => {
                 self.health.ready();
-                let found = files.get(name).cloned();
+                let found = files.borrow().iter().find(|playbook| playbook.name == name).cloned();
                 return Ok(found.map_or(Found::Missing, |playbook| Found::Playbook(Box::new(playbook))));
             }
             From::Cluster { api, timeout } => (api, *timeout),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_model::{ActionPolicy, Kind};
+use evenkeel_model::ActionPolicy;
 use evenkeel_policy::PolicySource;
 use evenkeel_runtime::HealthPart;
 use kube::api::ListParams;
@@ -49,24 +49,12 @@ impl Policies {
 }
 
 fn source(object: DynamicObject) -> PolicySource {
-    let name = object.name_any();
-    let matches = object.data.pointer("/spec/match").cloned().unwrap_or(Value::Null);
-    match object.try_parse::<ActionPolicy>() {
-        Ok(policy) => PolicySource::Loaded { name, spec: policy.spec },
-        Err(error) => {
-            let part = |field: &str| matches.get(field).cloned().unwrap_or(Value::Null);
-            PolicySource::Broken {
-                name,
-                reason: error.to_string(),
-                namespaces: serde_json::from_value::<Vec<String>>(part("namespaces")).ok(),
-                kinds: serde_json::from_value::<Vec<Kind>>(part("kinds")).ok(),
-            }
-        }
-    }
+    PolicySource::read(object.name_any(), object.data.get("spec").unwrap_or(&Value::Null))
 }
 
 #[cfg(test)]
 mod tests {
+    use evenkeel_model::Kind;
     use serde_json::json;
 
     use super::*;

@@ -1,11 +1,13 @@
 //! Takes proposals from the bus and makes Remediations of those that pass the checks. A message is
 //! acknowledged only once its object exists, or the Outcome of its refusal is on the bus.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use evenkeel_bus::{ConsumerName, Delivery};
 use evenkeel_model::{BUILT_IN_PLAYBOOK, Outcome, Phase, Proposal, Remediation, RemediationSpec, Step};
-use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown, trace};
+use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown, redact, trace};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::checks::{self, MAX_BYTES, Refused};
@@ -14,13 +16,22 @@ use crate::plane::{Draft, DriveError, Plane};
 use crate::playbooks::Found;
 use crate::remediations::{Created, Read};
 
-/// Messages fetched at a time. Each waits for those before it.
+/// Messages fetched at a time.
 const BATCH: usize = 16;
+/// So many may wait to be taken up; beyond that none is fetched.
+const MOST_WAITING: usize = 64;
 /// How long a fetch waits for the first.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
 /// The first and the longest wait while the API server or the bus is away; well below the bus'
 /// acknowledgement time, since what is waited with is kept in progress.
 const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// A proposal that could not be taken up yet. It does not hold up those behind it.
+struct Waiting {
+    delivery: Delivery,
+    backoff: Backoff,
+    due: Instant,
+}
 
 /// What became of a proposal.
 enum Became {
@@ -42,15 +53,21 @@ impl Plane {
         }
         let mut backoff = Backoff::new(WAITS.0, WAITS.1, 1);
         let mut consumer = None;
+        let mut waiting: Vec<Waiting> = Vec::new();
         while !shutdown.is_cancelled() {
+            let due = waiting.iter().map(|waiting| waiting.due).min();
+            let wait = due.map_or(FETCH_WAIT, |due| due.saturating_duration_since(Instant::now()).min(FETCH_WAIT));
             let fetched = async {
                 if consumer.is_none() {
                     consumer = Some(self.bus.consume(ConsumerName::GatewayProposals).await?);
                     health.ready();
                 }
                 match consumer.as_mut() {
-                    Some(open) => open.fetch(BATCH, FETCH_WAIT).await,
-                    None => Ok(Vec::new()),
+                    Some(open) if waiting.len() < MOST_WAITING => open.fetch(BATCH, wait).await,
+                    _ => {
+                        tokio::time::sleep(wait).await;
+                        Ok(Vec::new())
+                    }
                 }
             };
             let fetched = tokio::select! {
@@ -62,9 +79,13 @@ impl Plane {
                 Ok(deliveries) => {
                     health.ready();
                     backoff.reset();
-                    self.take_batch(&deliveries, &shutdown).await;
+                    if !self.take_all(deliveries, &mut waiting, &shutdown).await {
+                        waiting.clear();
+                        consumer = None;
+                    }
                 }
                 Err(error) => {
+                    waiting.clear();
                     health.not_ready(error.to_string());
                     self.metrics.error("proposals");
                     consumer = None;
@@ -79,29 +100,36 @@ impl Plane {
         Ok(())
     }
 
-    async fn take_batch(&self, deliveries: &[Delivery], shutdown: &Shutdown) {
-        let mut rest = deliveries;
-        while let [delivery, later @ ..] = rest {
-            let mut backoff = Backoff::new(WAITS.0, WAITS.1, delivery.sequence);
-            // Until it is dealt with: handing it back would make it look like poison while only
-            // the API server is away.
-            while let Err(error) = self.take(delivery).await {
-                self.metrics.error("proposal");
-                tracing::warn!(id = delivery.id, %error, "proposal not taken up yet");
-                for waiting in rest {
-                    // If it fails, the bus is away and all of them come again.
-                    if waiting.in_progress().await.is_err() {
-                        return;
-                    }
-                }
-                tokio::select! {
-                    biased;
-                    () = shutdown.cancelled() => return,
-                    () = tokio::time::sleep(backoff.next()) => {}
+    /// Takes what was fetched, and what waits and is due; what can't be taken yet waits. False when the bus is away: all
+    /// of them come again.
+    async fn take_all(&self, fetched: Vec<Delivery>, waiting: &mut Vec<Waiting>, shutdown: &Shutdown) -> bool {
+        let fetched = fetched.into_iter().map(|delivery| Waiting {
+            backoff: Backoff::new(WAITS.0, WAITS.1, delivery.sequence),
+            due: Instant::now(),
+            delivery,
+        });
+        let mut all: VecDeque<Waiting> = std::mem::take(waiting).into_iter().chain(fetched).collect();
+        while let Some(mut next) = all.pop_front() {
+            if shutdown.is_cancelled() {
+                return true;
+            }
+            if next.due > Instant::now() {
+                waiting.push(next);
+                continue;
+            }
+            let Err(error) = self.take(&next.delivery).await else { continue };
+            self.metrics.error("proposal");
+            tracing::warn!(id = next.delivery.id, %error, "proposal not taken up yet");
+            next.due = Instant::now() + next.backoff.next();
+            waiting.push(next);
+            // Not handed back: that would make it look like poison while only the API server is away.
+            for other in waiting.iter().chain(&all) {
+                if other.delivery.in_progress().await.is_err() {
+                    return false;
                 }
             }
-            rest = later;
         }
+        true
     }
 
     async fn take(&self, delivery: &Delivery) -> Result<(), DriveError> {
@@ -153,6 +181,10 @@ impl Plane {
         let name = proposal.name();
         if self.index().contains(&name) {
             return Ok(Became::Known);
+        }
+        // Its Outcome may have been told, and its acknowledgement lost.
+        if let Some(refused) = self.refused().get(&name, self.now()) {
+            return Ok(Became::Refused(refused));
         }
         // Telling people is never refused for want of room: it waits until there is some.
         let telling = self.index().open().filter(|open| !open.spec.proposal.action.name().is_mutating()).count();
@@ -241,6 +273,9 @@ impl Plane {
 
     async fn refuse(&self, proposal: &Proposal, refused: Refused) -> Result<(), DriveError> {
         let Refused { phase, reason } = refused;
+        let reason = redact::text(&reason);
+        let remembered = Refused { phase, reason: reason.clone() };
+        self.refused().note(&proposal.name(), &remembered, proposal.expires_at, self.now());
         tracing::warn!(remediation = proposal.name(), %phase, reason, "proposal refused");
         self.recorder.note_refusal(proposal, phase, &reason, self.now());
         let outcome = Outcome {

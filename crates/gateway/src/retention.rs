@@ -13,7 +13,7 @@ use crate::index::{self, ACKNOWLEDGED_ANNOTATION, Index};
 const AT_LEAST: Duration = Duration::hours(2);
 
 /// Those to be deleted, oldest first. Never one whose Outcome is not on the bus, that a person has
-/// still to look at, or that is needed to tell that a step did not help.
+/// still to look at, or that is needed to tell that a step did not help, or to count what was done.
 pub(crate) fn expendable(index: &Index, config: &Config, now: DateTime<Utc>) -> Vec<Arc<Remediation>> {
     let mut ended: Vec<(DateTime<Utc>, &Arc<Remediation>)> =
         index.iter().filter_map(|it| Some((index::ended_at(it)?, it)).filter(|_| has_told(it))).collect();
@@ -25,7 +25,8 @@ pub(crate) fn expendable(index: &Index, config: &Config, now: DateTime<Utc>) -> 
         .enumerate()
         .filter(|(place, (at, it))| {
             let remembered = index::remembered_until(it).filter(|_| index::phase(it).did_not_help());
-            *at < now - AT_LEAST && remembered.is_none_or(|until| until < now) && (*place < beyond || *at < old)
+            let matters = [remembered, index::counted_until(it)].into_iter().flatten().any(|until| now <= until);
+            *at < now - AT_LEAST && !matters && (*place < beyond || *at < old)
         })
         .map(|(_, (_, it))| Arc::clone(it))
         .collect()
@@ -40,7 +41,7 @@ fn has_told(remediation: &Remediation) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_model::Phase;
+    use evenkeel_model::{Phase, Transition};
 
     use super::*;
     use crate::testing::{at, remediation};
@@ -80,5 +81,13 @@ mod tests {
         assert_eq!(deleted(two(Phase::Obsolete), &config, 3 * 3600), 1);
         assert_eq!(deleted(two(Phase::Obsolete), &config, 3600), 0, "its proposal may still be delivered");
         assert_eq!(deleted(two(Phase::RolledBack), &config, 3 * 3600), 0, "its step must not be repeated");
+        let acted = |number| {
+            let mut remediation = ended(number, Phase::Succeeded, true);
+            let executing = Transition { at: at(0), phase: Phase::Executing, reason: "in a test".to_owned() };
+            remediation.status.as_mut().unwrap().history.insert(0, executing);
+            remediation
+        };
+        assert_eq!(deleted(vec![acted(1), acted(2)], &config, 6 * DAY), 0, "it counts in a rate");
+        assert_eq!(deleted(vec![acted(1), acted(2)], &config, 8 * DAY), 1);
     }
 }

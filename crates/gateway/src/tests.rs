@@ -62,7 +62,9 @@ impl Bench {
                 "mode": "Enforce",
                 "match": {"namespaces": ["shop"], "kinds": ["Deployment"], "selector": {}},
                 "actions": [{"do": "rollbackWorkload", "tier": "Low", "origins": ["Playbook"], "rate": rates}],
-                "limits": {"concurrent": 3},
+                "windows": evenkeel_model::Windows::always(),
+                "limits": {"concurrent": 3, "unavailable": {"count": 100, "percent": 100}},
+                "gitOps": "UnownedFields",
             },
         }));
         let bus = MemoryBus::new(MemoryOptions::new(Cluster::new("prod").unwrap(), Arc::clone(&clock)));
@@ -83,7 +85,9 @@ impl Bench {
             metrics: Metrics::register(&mut Registry::default()),
             reader: world.client(),
             writer: world.client(),
-            playbooks: PlaybookSource::Files(vec![Loaded::new("bad-rollout", playbook()).unwrap()]),
+            playbooks: PlaybookSource::Files(
+                tokio::sync::watch::channel(vec![Loaded::new("bad-rollout", playbook()).unwrap()]).1,
+            ),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
             audit,
         };
@@ -209,6 +213,24 @@ async fn a_proposal_that_fails_its_checks_is_answered_and_becomes_no_object() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_is_refused_when_it_is_delivered_again() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    let other = Proposal { incident: "i-2".to_owned(), ..cart(1) };
+    bench.propose(&cart(1)).await;
+    bench.propose(&other).await;
+    let outcomes = bench.outcomes(2).await;
+    let refused = outcomes.iter().find(|it| it.incident == "i-2").unwrap();
+    assert_eq!(refused.phase, Phase::Denied, "the target has an open one");
+    // By now the target has none; but the refusal was told.
+    bench.publish("once-more", serde_json::to_vec(&other).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(bench.unacknowledged().await, 0);
+    assert!(bench.world.get(&format!("/remediations/{}", other.name())).is_none());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_can_not_be_read_goes_to_the_dead_with_its_reason() {
     let bench = Bench::start();
     bench.publish("garbage", b"{\"incident\":".to_vec()).await;
@@ -261,6 +283,25 @@ async fn with_the_api_server_away_a_proposal_waits_and_is_not_taken_for_poison()
     bench.propose(&cart(1)).await;
     assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)]);
     assert!(bench.stored(Stream::Dead).await.is_empty());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_can_not_be_taken_up_yet_does_not_hold_up_the_next() {
+    let bench = Bench::start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for _ in 0..50 {
+        bench.world.fault("GET remediations/r-earlier", Fault::Answer(403));
+    }
+    bench.heal_when_patched();
+    let waits = Proposal { recurrence_of: Some("r-earlier".to_owned()), ..cart(1) };
+    bench.propose(&waits).await;
+    bench.propose(&escalation(2)).await;
+    let first = bench.outcomes(1).await;
+    assert_eq!(phases(&first), [(2, Phase::Succeeded)]);
+    assert!(first[0].ended_at - start() < chrono::Duration::minutes(1), "{}", first[0].ended_at);
+    // It is taken up when it can be.
+    assert_eq!(phases(&bench.outcomes(2).await), [(2, Phase::Succeeded), (1, Phase::Succeeded)]);
     bench.stop().await;
 }
 

@@ -120,7 +120,10 @@ impl Plane {
                         workers.spawn(async move { (name, Box::pin(plane.advance(&remediation)).await) });
                     }
                     // Gone, or not understood any more.
-                    None => queue.done(&name, None, true),
+                    None => {
+                        trouble.remove(&name);
+                        queue.done(&name, None, true);
+                    }
                 }
             }
             let late = queue.next_due().map_or(0, |due| (now - due).num_milliseconds().max(0));
@@ -145,7 +148,10 @@ impl Plane {
                 }
                 asked = asks.recv() => match asked {
                     Some(name) if self.index().get(&name).is_some() => queue.ask(&name, self.now()),
-                    Some(name) => queue.forget(&name),
+                    Some(name) => {
+                        trouble.remove(&name);
+                        queue.forget(&name);
+                    }
                     None => return Err(Error::Ended("nobody asks any more".to_owned()).into()),
                 },
                 _ = tidy.tick(), if !draining => self.tidy().await,
@@ -193,8 +199,9 @@ impl Plane {
     /// Deletes what need not be kept.
     async fn tidy(&self) {
         self.recorder.forget_all_but(|name| self.index().get(name).is_some());
-        let expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
-        for remediation in expendable.into_iter().take(TIDY_AT_MOST) {
+        let mut expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
+        expendable.truncate(TIDY_AT_MOST);
+        for remediation in self.sealed(expendable).await {
             if let Err(error) = self.remediations.delete(&remediation).await {
                 self.metrics.error("tidy");
                 tracing::warn!(remediation = remediation.name_any(), %error, "not deleted; tried again later");

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::action::ActionName;
+use crate::action::{ActionName, EscalationSeverity};
 use crate::lifecycle::Phase;
 use crate::object::ObjectRef;
 use crate::proposal::PlaybookStep;
@@ -12,7 +12,7 @@ use crate::signal::{Severity, SignalState, Source};
 
 /// At most so many distinct signals (name and target) of an incident are kept; more are counted.
 pub const MAX_SIGNALS: usize = 64;
-/// At most so many instances of one signal are told apart; more count as the last.
+/// At most so many instances of one signal are told apart; more are counted.
 pub const MAX_INSTANCES: usize = 16;
 /// At most so many ids of signals already folded are remembered.
 pub const MAX_SEEN: usize = 256;
@@ -42,7 +42,7 @@ pub struct Incident {
     pub closed_at: Option<DateTime<Utc>>,
     /// Distinct signals by [`Incident::signal_key`], at most [`MAX_SIGNALS`].
     pub signals: BTreeMap<String, FoldedSignal>,
-    /// Signals beyond that, counted only.
+    /// How many signals beyond those kept are firing.
     #[serde(default)]
     pub signals_beyond: u64,
     /// Short digests of signal ids already folded, oldest first, at most [`MAX_SEEN`].
@@ -75,6 +75,9 @@ pub struct Incident {
     /// Why a person is needed, once one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs_human: Option<String>,
+    /// How loud people were called last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<EscalationSeverity>,
     /// W3C trace context of its trace: the first signal's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -104,6 +107,9 @@ pub struct FoldedSignal {
     /// the end of one is not the end of the other. At most [`MAX_INSTANCES`].
     #[serde(default)]
     pub instances: BTreeMap<String, Instance>,
+    /// How many instances beyond those kept are so now.
+    #[serde(default)]
+    pub instances_beyond: u64,
     /// The worst severity.
     pub severity: Severity,
     /// What it is about.
@@ -121,6 +127,9 @@ pub struct FoldedSignal {
     /// Why no automatic action may follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<String>,
+    /// Whether that holds for the object and not for this signal alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_object: bool,
 }
 
 /// One instance of a signal.
@@ -152,7 +161,7 @@ pub struct Attempt {
     pub proposed_at: DateTime<Utc>,
     /// Nothing is begun after this.
     pub expires_at: DateTime<Utc>,
-    /// The whole proposal, until its outcome is known: sent again if the message was lost.
+    /// The whole proposal, until it is known to be on the bus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Box<crate::Proposal>>,
     /// Names of the signals it was for.

@@ -69,8 +69,20 @@ pub struct Debit {
     /// Its namespace; absent for cluster-scoped ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Short digest of the name of the playbook that asked ([`Debit::playbook_key`]); absent in ledgers of earlier
+    /// versions, and counted in no playbook's rate then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<String>,
     /// When.
     pub at: DateTime<Utc>,
     /// It counts in no window after this and may be dropped.
     pub forget_at: DateTime<Utc>,
+}
+
+impl Debit {
+    /// What a playbook is counted under: short, since a ledger holds thousands. Two playbooks that should share
+    /// one are counted together, which permits less.
+    pub fn playbook_key(name: &str) -> String {
+        crate::short_digest([name], 8)
+    }
 }

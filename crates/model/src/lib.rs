@@ -17,6 +17,7 @@ mod remediation;
 mod signal;
 mod snapshot;
 mod span;
+mod windows;
 
 pub use action::{
     Action, ActionName, Empty, Escalate, EscalationSeverity, Notify, RollbackTo, RollbackWorkload, ScaleWorkload,
@@ -37,19 +38,20 @@ pub use playbook::{
     Verify,
 };
 pub use policy::{
-    ActionPolicy, ActionPolicySpec, ActionRule, Decision, Limits, Maxima, Mode, Origin, PolicyMatch, Rates, Spoken,
-    Tier, Verdict,
+    ActionPolicy, ActionPolicySpec, ActionRule, Decision, GitOpsRule, Limits, Maxima, Mode, Origin, PolicyMatch, Rates,
+    Spoken, Tier, Unavailable, Verdict,
 };
 pub use proposal::{BUILT_IN_PLAYBOOK, PlaybookStep, Proposal};
 pub use remediation::{
     ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus, Transition, Verb,
     Verification,
 };
-pub use signal::{Severity, Signal, SignalState, Source};
+pub use signal::{Severity, Signal, SignalState, Source, is_same_trouble};
 pub use snapshot::{
     AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, Pod, Revision, Snapshot, Workload, Writer,
 };
 pub use span::{BadRate, BadSpan, Rate, Span};
+pub use windows::{BadTimeOfDay, Day, FrozenDays, Hours, TimeOfDay, TimeZone, UnknownTimeZone, Windows};
 
 /// Annotation with which namespaces and objects narrow what may be done to them: `off` or `audit`.
 pub const MODE_ANNOTATION: &str = "evenkeel.dev/mode";

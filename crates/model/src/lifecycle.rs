@@ -145,7 +145,7 @@ pub enum Step {
     Authorize,
     /// Policy says yes, in Audit mode.
     AuthorizeInAudit,
-    /// The time it was deferred to has come.
+    /// The time it was deferred to has come, or people need not be asked any more.
     Reconsider,
     /// Its time ran out.
     Expire,
@@ -234,7 +234,7 @@ impl Phase {
             (P::Proposed | P::Authorized | P::Claimed, S::AskPeople) => P::AwaitingApproval,
             (P::Proposed, S::Authorize) => P::Authorized,
             (P::Proposed | P::Authorized | P::Claimed, S::AuthorizeInAudit) => P::WouldExecute,
-            (P::Deferred, S::Reconsider) => P::Proposed,
+            (P::Deferred | P::AwaitingApproval, S::Reconsider) => P::Proposed,
             (_, S::Expire) if waiting => P::Expired,
             (_, S::Cancel) if waiting => P::Cancelled,
             (_, S::FindObsolete) if waiting => P::Obsolete,

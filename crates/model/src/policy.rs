@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::ActionName;
 use crate::object::Kind;
 use crate::span::Rate;
+use crate::windows::Windows;
 
 /// What may be done to which objects. Matching policies intersect: any deny wins, the strictest
 /// tier, rate and maximum count. What no policy allows is denied.
@@ -38,8 +39,12 @@ pub struct ActionPolicySpec {
     /// What may be done to them.
     #[schemars(length(max = 32))]
     pub actions: Vec<ActionRule>,
+    /// When.
+    pub windows: Windows,
     /// How much at once.
     pub limits: Limits,
+    /// What may be done to objects that a GitOps tool tracks.
+    pub git_ops: GitOpsRule,
 }
 
 /// Whether actions are carried out.
@@ -74,6 +79,11 @@ pub struct ActionRule {
     pub action: ActionName,
     /// Who decides.
     pub tier: Tier,
+    /// How many persons have to approve; required for the tiers Medium and High, and for them only. Context can
+    /// raise a tier: Medium takes one person at least, High two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub approvers: Option<u32>,
     /// Who may ask for it.
     #[schemars(length(min = 1))]
     pub origins: Vec<Origin>,
@@ -114,6 +124,9 @@ pub struct Rates {
     pub target: Rate,
     /// In one namespace (for cluster-scoped objects: over all of them).
     pub namespace: Rate,
+    /// By one playbook, over all namespaces; not less than `namespace` lets through, which it is when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<Rate>,
     /// In the cluster.
     pub cluster: Rate,
 }
@@ -135,6 +148,37 @@ pub struct Limits {
     /// Remediations under way at the same time among the objects this policy matches.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrent: u32,
+    /// How many pods of one workload may be unavailable, whoever took them away, once an action has taken its share.
+    pub unavailable: Unavailable,
+}
+
+/// So many of a workload's pods; of the two the smaller counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Unavailable {
+    /// Pods.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub count: u32,
+    /// Percent of the replicas asked for, rounded up as a PodDisruptionBudget's are.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: u32,
+}
+
+impl Unavailable {
+    /// Pods that may be unavailable of so many.
+    pub fn of(self, desired: u32) -> u32 {
+        let share = (u64::from(desired) * u64::from(self.percent)).div_ceil(100);
+        self.count.min(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+}
+
+/// What may be done to objects that a GitOps tool tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum GitOpsRule {
+    /// Nothing.
+    Never,
+    /// What writes no field that the tool sets.
+    UnownedFields,
 }
 
 /// What the policies say about one proposal.

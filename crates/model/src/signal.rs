@@ -28,6 +28,32 @@ impl Source {
     }
 }
 
+/// Signals that say that something is not available, and not why: every trouble of a workload brings
+/// some of them along.
+const SYMPTOMS: [&str; 12] = [
+    "KubeContainerWaiting",
+    "KubeDaemonSetRolloutStuck",
+    "KubeDeploymentReplicasMismatch",
+    "KubeDeploymentRolloutStuck",
+    "KubePodNotReady",
+    "KubeStatefulSetReplicasMismatch",
+    "KubeStatefulSetUpdateNotRolledOut",
+    "ManyAffected",
+    "PodNotReady",
+    "ProgressDeadlineExceeded",
+    "ReplicasUnavailable",
+    "Unhealthy",
+];
+
+/// Whether signals named `now` are the trouble that those named `then` were: one of them is there
+/// again. Mere symptoms count only where there was nothing else then, since another trouble has the
+/// same ones.
+pub fn is_same_trouble(then: &[String], now: &[String]) -> bool {
+    let is_symptom = |name: &String| SYMPTOMS.contains(&name.as_str());
+    let only_symptoms = then.iter().all(is_symptom);
+    then.iter().any(|name| now.contains(name) && (only_symptoms || !is_symptom(name)))
+}
+
 /// Whether what was seen is so or has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SignalState {
@@ -96,6 +122,10 @@ pub struct Signal {
     /// Why no automatic action may follow: a silence, an inhibition, a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<String>,
+    /// Whether that holds for the object, whoever speaks of it, and not for this alert alone: a silence of
+    /// the object, a pause, `off`, a planned disruption.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_object: bool,
     /// When it began.
     pub starts_at: DateTime<Utc>,
     /// When it ended, for resolved ones.
@@ -109,5 +139,27 @@ impl Signal {
     /// The object incidents are kept under: the root, else the target.
     pub fn subject(&self) -> Option<&ObjectRef> {
         self.root.as_ref().or(self.target.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_told_by_what_names_it() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let same = |then: &[&str], now: &[&str]| is_same_trouble(&names(then), &names(now));
+        assert!(same(&["CrashLoopBackOff"], &["CrashLoopBackOff"]));
+        assert!(same(&["CrashLoopBackOff", "ReplicasUnavailable"], &["CrashLoopBackOff", "OOMKilled"]));
+        assert!(same(&["HighErrorRate", "KubePodNotReady"], &["HighErrorRate"]), "an alert of the user's own");
+        assert!(!same(&["CrashLoopBackOff"], &["ImagePullBackOff"]));
+        let (crashed, not_pulled) =
+            (["CrashLoopBackOff", "ReplicasUnavailable"], ["ImagePullBackOff", "ReplicasUnavailable"]);
+        assert!(!same(&crashed, &not_pulled), "both make replicas unavailable");
+        assert!(!same(&crashed, &["ReplicasUnavailable"]));
+        // Nothing named it then, so nothing tells it from what is there now.
+        assert!(same(&["PodNotReady", "ReplicasUnavailable"], &not_pulled));
+        assert!(!same(&[], &not_pulled));
     }
 }

@@ -44,6 +44,10 @@ pub struct Snapshot {
     /// Name of the HorizontalPodAutoscaler that scales the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaled_by: Option<String>,
+    /// Why no automatic action may follow at this moment, as the observer knows of it and of its root: a
+    /// silence, a pause, `off`, a planned disruption. Only evidence has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<String>,
 }
 
 /// What all objects have.

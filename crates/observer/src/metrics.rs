@@ -102,7 +102,11 @@ impl Metrics {
         };
         let r = registry.sub_registry_with_prefix("observer");
         r.register("signals", "Signals stored on the bus, by source and name", m.signals.clone());
-        r.register("alerts_ignored", "Alerts that are no signals: ours, the watchdog", m.ignored.clone());
+        r.register(
+            "alerts_ignored",
+            "Alerts that are no signals: ours, others named like ours, the watchdog",
+            m.ignored.clone(),
+        );
         r.register("webhook_requests", "Requests of Alertmanagers, by answer", m.requests.clone());
         r.register_with_unit("webhook_request", "How long they took", Unit::Seconds, m.request.clone());
         r.register_with_unit("publish", "How long the bus took to store one signal", Unit::Seconds, m.publish.clone());
@@ -135,6 +139,11 @@ impl Metrics {
 
     pub(crate) fn ignored(&self, what: &'static str) {
         self.ignored.get_or_create(&WhereLabels { part: Word(what) }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ignored_so_far(&self, what: &'static str) -> u64 {
+        self.ignored.get_or_create(&WhereLabels { part: Word(what) }).get()
     }
 
     pub(crate) fn answered(&self, code: u16, took: std::time::Duration) {

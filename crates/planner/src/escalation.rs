@@ -41,10 +41,6 @@ pub(crate) fn proposal(
     limits: &PlanLimits,
     now: DateTime<Utc>,
 ) -> Proposal {
-    let mut signals: Vec<String> = incident.firing().map(|signal| signal.name.clone()).collect();
-    signals.sort();
-    signals.dedup();
-    signals.truncate(16);
     shorten(&mut rationale);
     let number = incident.attempts.iter().map(|attempt| attempt.number).max().unwrap_or(0) + 1;
     Proposal {
@@ -56,13 +52,20 @@ pub(crate) fn proposal(
         action,
         playbook,
         origin: Origin::Playbook,
-        signals,
+        signals: signal_names(incident, |_| true),
         rationale,
         recurrence_of: None,
         proposed_at: now,
         expires_at: now + limits.expiry.chrono(),
         traceparent: incident.traceparent.clone(),
     }
+}
+
+/// Names of the signals that are firing and count, as many as a proposal may hold.
+pub(crate) fn signal_names(incident: &Incident, counts: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = incident.firing().map(|signal| &signal.name).filter(|name| counts(name));
+    let names: std::collections::BTreeSet<&String> = names.collect();
+    names.into_iter().take(16).cloned().collect()
 }
 
 /// Keeps a rationale within what a proposal may hold.

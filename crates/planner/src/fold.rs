@@ -46,9 +46,8 @@ pub fn fold_into(current: &mut Option<Incident>, arrivals: &[Arrival], now: Date
         if opens {
             *current = Some(open(current.take(), arrival, now));
         } else if current.is_none() {
-            // The end came before its beginning: kept, closed, so that the beginning opens nothing.
+            // The end came before its beginning.
             let mut ended = open(None, arrival, now);
-            note(&mut ended, signal);
             ended.closed_at = Some(now);
             ended.wake_at = None;
             *current = Some(ended);
@@ -59,7 +58,8 @@ pub fn fold_into(current: &mut Option<Incident>, arrivals: &[Arrival], now: Date
             incident.seen.remove(0);
         }
         changed = true;
-        if incident.closed_at.is_none() {
+        // An end is noted in a closed incident, too: its beginning may come after it, and must open nothing.
+        if incident.closed_at.is_none() || signal.state == SignalState::Resolved {
             note(incident, signal);
         }
     }
@@ -122,6 +122,7 @@ fn open(previous: Option<Incident>, arrival: &Arrival, now: DateTime<Utc>) -> In
         wake_at: Some(now),
         decided: None,
         needs_human: None,
+        called: None,
         traceparent: arrival.traceparent.clone(),
     }
 }
@@ -147,6 +148,10 @@ fn note(incident: &mut Incident, signal: &Signal) {
         heed(known, signal);
         return;
     }
+    if signal.state == SignalState::Resolved {
+        // Perhaps of one that is counted only.
+        incident.signals_beyond = incident.signals_beyond.saturating_sub(1);
+    }
     if incident.signals.len() >= MAX_SIGNALS {
         let ended = incident
             .signals
@@ -159,7 +164,7 @@ fn note(incident: &mut Incident, signal: &Signal) {
                 incident.signals.remove(&ended);
             }
             None => {
-                incident.signals_beyond += 1;
+                incident.signals_beyond += u64::from(signal.state == SignalState::Firing);
                 return;
             }
         }
@@ -169,6 +174,7 @@ fn note(incident: &mut Incident, signal: &Signal) {
         source: signal.source,
         state: SignalState::Resolved,
         instances: Default::default(),
+        instances_beyond: 0,
         severity: signal.severity,
         target: signal.target.clone(),
         starts_at: signal.starts_at,
@@ -176,6 +182,7 @@ fn note(incident: &mut Incident, signal: &Signal) {
         count: 1,
         summary: signal.summary.clone(),
         suppressed: signal.suppressed.clone(),
+        holds_object: signal.holds_object,
     };
     heed(&mut folded, signal);
     incident.signals.insert(key, folded);
@@ -191,8 +198,12 @@ fn heed(known: &mut FoldedSignal, signal: &Signal) {
                 return;
             }
             put(known, id, Instance { starts_at: signal.starts_at, ended_at: None });
+            // The newest word counts, in whichever order they come.
+            if signal.observed_at >= known.last_at {
+                known.suppressed.clone_from(&signal.suppressed);
+                known.holds_object = signal.holds_object;
+            }
             known.last_at = known.last_at.max(signal.observed_at);
-            known.suppressed.clone_from(&signal.suppressed);
             known.summary.clone_from(&signal.summary);
             known.target.clone_from(&signal.target);
         }
@@ -201,13 +212,17 @@ fn heed(known: &mut FoldedSignal, signal: &Signal) {
             if before.is_some_and(|before| ended < before.starts_at) {
                 return;
             }
+            if before.is_none() {
+                known.instances_beyond = known.instances_beyond.saturating_sub(1);
+            }
             let starts_at = before.map_or(signal.starts_at, |before| before.starts_at);
             put(known, id, Instance { starts_at, ended_at: Some(ended) });
             known.last_at = known.last_at.max(ended);
         }
     }
     let first = known.instances.values().filter(|one| one.ended_at.is_none()).map(|one| one.starts_at).min();
-    known.state = if first.is_some() { SignalState::Firing } else { SignalState::Resolved };
+    let is_firing = first.is_some() || known.instances_beyond > 0;
+    known.state = if is_firing { SignalState::Firing } else { SignalState::Resolved };
     known.starts_at = first.unwrap_or(known.starts_at);
 }
 
@@ -216,20 +231,33 @@ fn put(known: &mut FoldedSignal, id: String, instance: Instance) {
     if known.instances.len() >= MAX_INSTANCES && !known.instances.contains_key(&id) {
         let ended =
             known.instances.iter().filter(|(_, one)| one.ended_at.is_some()).min_by_key(|(_, one)| one.ended_at);
-        let Some(ended) = ended.map(|(id, _)| id.clone()) else { return };
+        let Some(ended) = ended.map(|(id, _)| id.clone()) else {
+            known.instances_beyond += u64::from(instance.ended_at.is_none());
+            return;
+        };
         known.instances.remove(&ended);
     }
     known.instances.insert(id, instance);
 }
 
+/// Signals that are only counted are taken to have ended when nothing was heard of their root for so long: whatever
+/// tells them tells them again.
+const FORGOTTEN: Span = Span::hours(24);
+
 /// Closes an incident whose signals have all ended and whose last proposal's outcome is known.
 /// True when it did.
 pub fn close_if_over(incident: &mut Incident, now: DateTime<Utc>) -> bool {
-    let over = incident.closed_at.is_none() && incident.firing().next().is_none() && incident.open_attempt().is_none();
+    let is_quiet = || incident.signals.values().all(|signal| now - signal.last_at > FORGOTTEN.chrono());
+    let over = incident.closed_at.is_none()
+        && incident.firing().next().is_none()
+        && incident.open_attempt().is_none()
+        && (incident.signals_beyond == 0 || is_quiet());
     if over {
         incident.closed_at = Some(now);
         incident.wake_at = None;
         incident.needs_human = None;
+        incident.called = None;
+        incident.signals_beyond = 0;
     }
     over
 }
@@ -322,5 +350,44 @@ mod tests {
         assert_eq!(incident.signals.len(), MAX_SIGNALS);
         assert_eq!(incident.seen.len(), MAX_SEEN);
         assert_eq!(incident.signals_beyond, 5_000 - MAX_SIGNALS as u64);
+    }
+
+    #[test]
+    fn the_end_before_the_beginning_on_a_root_that_had_an_incident() {
+        let mut old =
+            fold(None, &[firing("A", "cart-1", at(0)), resolved("A", "cart-1", at(0), at(5))], at(5)).unwrap();
+        assert!(close_if_over(&mut old, at(6)));
+        // Another alert fires at 100 and ends at 160; its end is folded first (the beginning was refused once and comes again).
+        let ended = fold(Some(old), &[resolved("B", "cart-2", at(100), at(160))], at(161)).unwrap();
+        let late = fold(Some(ended), &[firing("B", "cart-2", at(100))], at(163)).unwrap();
+        assert!(late.closed_at.is_some() || late.firing().count() == 0, "open for ever: {:?}", late.signals);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_bound_keeps_the_incident_open() {
+        let arrivals: Vec<Arrival> = (0..70).map(|n| firing("A", &format!("cart-{n}"), at(n))).collect();
+        let incident = fold(None, &arrivals, at(70)).unwrap();
+        let kept: Vec<String> =
+            incident.firing().filter_map(|signal| Some(signal.target.as_ref()?.name.clone())).collect();
+        let ends: Vec<Arrival> = kept.iter().map(|pod| resolved("A", pod, at(0), at(80))).collect();
+        let mut after = fold(Some(incident), &ends, at(81)).unwrap();
+        assert!(!close_if_over(&mut after, at(82)), "6 pods still crash and nobody works on it");
+    }
+
+    #[test]
+    fn instances_beyond_the_bound_keep_a_signal_firing() {
+        let of = |number: i64, end: Option<i64>| {
+            let mut arrival = match end {
+                None => firing("A", "cart-1", at(number)),
+                Some(end) => resolved("A", "cart-1", at(number), at(end)),
+            };
+            arrival.signal.labels.insert("series".to_owned(), number.to_string());
+            arrival
+        };
+        let all: Vec<Arrival> = (0..20).map(|number| of(number, None)).collect();
+        let incident = fold(None, &all, at(20)).unwrap();
+        let ends: Vec<Arrival> = (0..16).map(|number| of(number, Some(30))).collect();
+        let mut after = fold(Some(incident), &ends, at(31)).unwrap();
+        assert!(!close_if_over(&mut after, at(32)), "4 of 20 still fire");
     }
 }

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Attempt, Incident, Phase, PlaybookStepSpec, Span};
+use evenkeel_model::{Attempt, Incident, ObjectRef, Phase, PlaybookStepSpec, Span, is_same_trouble};
 use evenkeel_playbook::Loaded;
 
 use crate::PlanLimits;
@@ -24,9 +24,15 @@ pub(crate) enum Rung<'a> {
     Exhausted { reason: String, recurrence_of: Option<String> },
 }
 
-/// The next rung: after the last step tried, never the same again. Steps of which nothing was
-/// written were not tried.
-pub(crate) fn rung<'a>(playbook: &'a Loaded, incident: &Incident, limits: &PlanLimits, now: DateTime<Utc>) -> Rung<'a> {
+/// The next rung for a target: after the last step tried, never the same again. Steps of which nothing
+/// was written were not tried.
+pub(crate) fn rung<'a>(
+    playbook: &'a Loaded,
+    target: &ObjectRef,
+    incident: &Incident,
+    limits: &PlanLimits,
+    now: DateTime<Utc>,
+) -> Rung<'a> {
     let mine = |attempt: &&Attempt| attempt.playbook.name == playbook.name;
     let mut from = 0;
     let mut last_reason = None;
@@ -41,7 +47,7 @@ pub(crate) fn rung<'a>(playbook: &'a Loaded, incident: &Incident, limits: &PlanL
             recurrence_of = tell.then(|| attempt.remediation.clone());
         }
     }
-    for attempt in incident.attempts.iter().filter(mine) {
+    for attempt in incident.attempts.iter().filter(|attempt| is_about(attempt, playbook, target)) {
         let step = &attempt.playbook.step;
         let index = position(playbook, attempt);
         let ended_at = attempt.ended_at.unwrap_or(now);
@@ -114,19 +120,29 @@ pub(crate) fn rung<'a>(playbook: &'a Loaded, incident: &Incident, limits: &PlanL
     }
 }
 
+/// Whether an attempt is a step of the playbook's ladder for a target. What helped another object of the
+/// root (one of two pods that are stuck) is none; what did not help it is not tried on this one either.
+pub(crate) fn is_about(attempt: &Attempt, playbook: &Loaded, target: &ObjectRef) -> bool {
+    let other = &attempt.target;
+    let names_same = other.kind == target.kind && other.namespace == target.namespace && other.name == target.name;
+    let helped_another = attempt.phase == Some(Phase::Succeeded) && attempt.action.is_mutating() && !names_same;
+    attempt.playbook.name == playbook.name && !helped_another
+}
+
 fn position(playbook: &Loaded, attempt: &Attempt) -> Option<usize> {
     playbook.spec.steps.iter().position(|step| step.name == attempt.playbook.step)
 }
 
 /// Whether an earlier incident's attempt speaks against trying its step again: it was carried out
-/// and one of its signals is firing again within its recurrence time.
+/// and its trouble is there again within its recurrence time.
 fn recurs(attempt: &Attempt, incident: &Incident) -> bool {
     let carried_out = attempt
         .phase
         .is_some_and(|phase| phase == Phase::Succeeded || phase == Phase::Unverified || phase.did_not_help());
     let Some(ended_at) = attempt.ended_at else { return false };
+    let firing: Vec<String> = incident.firing().map(|signal| signal.name.clone()).collect();
     carried_out
         && attempt.action.is_mutating()
         && incident.opened_at - ended_at <= attempt.recur_within.chrono()
-        && incident.firing().any(|signal| attempt.signals.contains(&signal.name))
+        && is_same_trouble(&attempt.signals, &firing)
 }

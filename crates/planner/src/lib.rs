@@ -16,7 +16,7 @@ mod outcome;
 mod plan;
 pub mod wave;
 
-pub use apply::{apply, said_before};
+pub use apply::{apply, note_published, said_before};
 pub use decision::{Decision, PlanLimits};
 pub use fold::{Arrival, close_if_over, fold, fold_into, incident_key};
 pub use outcome::record;

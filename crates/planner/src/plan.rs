@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use evenkeel_model::{
-    Action, ActionName, Evidence, Incident, Notify, ObjectRef, PlaybookStep, Severity, Snapshot, Span,
+    Action, ActionName, Evidence, FoldedSignal, Incident, Notify, ObjectRef, PlaybookStep, Severity, Snapshot, Span,
 };
 use evenkeel_playbook::{Candidate, Escape, Loaded, Playbooks, Vars, facts, render};
 
-use crate::escalation::{escalate, proposal, shorten};
+use crate::escalation::{escalate, proposal, shorten, signal_names};
 use crate::fold::firing_targets;
-use crate::ladder::{Rung, rung};
+use crate::ladder::{Rung, is_about, rung};
 use crate::{Decision, PlanLimits};
 
 /// Evidence older than this is fetched again.
@@ -49,11 +49,12 @@ pub fn plan(situation: Situation<'_>) -> Decision {
         let reason = format!("no outcome of {} came within {}", open.remediation, limits.outcome_within);
         return escalate(incident, about, reason, None, limits, now);
     }
-    let Some(first) =
-        incident.firing().map(|signal| signal.starts_at.max(incident.opened_at - Span::hours(1).chrono())).min()
-    else {
-        return Decision::Ignore { reason: "all signals have ended".to_owned() };
+    // Neither long before the incident nor in the future, whatever the sender's clock says.
+    let began = |signal: &FoldedSignal| match signal.starts_at > now {
+        true => incident.opened_at,
+        false => signal.starts_at.max(incident.opened_at - Span::hours(1).chrono()),
     };
+    let Some(first) = incident.firing().map(began).min() else { return uncounted(situation, about) };
     if let Some(reason) = suppressed(incident) {
         return Decision::WaitUntil { at: now + Span::minutes(5).chrono(), reason };
     }
@@ -90,6 +91,21 @@ pub fn plan(situation: Situation<'_>) -> Decision {
         return Decision::WaitUntil { at: (now + limits.recheck.chrono()).min(patience), reason };
     }
     escalate(incident, about, format!("no playbook applies: {reason}"), None, limits, now)
+}
+
+/// None of the signals that are kept fires; there may be others.
+fn uncounted(situation: Situation<'_>, about: &ObjectRef) -> Decision {
+    let Situation { incident, limits, now, .. } = situation;
+    let beyond = incident.signals_beyond;
+    if beyond == 0 {
+        return Decision::Ignore { reason: "all signals have ended".to_owned() };
+    }
+    let reason = format!("{beyond} more signals are firing about {about} than could be told apart");
+    let is_told = incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate);
+    if is_told || now < incident.opened_at + limits.patience.chrono() {
+        return Decision::WaitUntil { at: now + Span::minutes(5).chrono(), reason };
+    }
+    escalate(incident, about, reason, None, limits, now)
 }
 
 /// Adds to a proposal why the playbooks of higher priority did not act.
@@ -132,7 +148,7 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
             reason: format!("left to settle for {} ({})", playbook.spec.settle, playbook.name),
         });
     }
-    let (step, recurrence_of) = match rung(playbook, incident, limits, now) {
+    let (step, recurrence_of) = match rung(playbook, target, incident, limits, now) {
         Rung::Next { step, recurrence_of } => (step, recurrence_of),
         Rung::Wait { at, reason } => {
             return Considered::Decided(Decision::WaitUntil { at: at.max(now + Span::seconds(1).chrono()), reason });
@@ -148,7 +164,7 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
         }
     };
     let acted_before =
-        incident.attempts.iter().any(|attempt| attempt.playbook.name == playbook.name) || recurrence_of.is_some();
+        incident.attempts.iter().any(|attempt| is_about(attempt, playbook, target)) || recurrence_of.is_some();
     let needs_target = step.action.name().is_mutating() || !playbook.spec.when.is_empty();
 
     let mut because = Vec::new();
@@ -214,6 +230,8 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
         PlaybookStep { name: playbook.name.clone(), version: playbook.version.clone(), step: step.name.clone() };
     let rationale = rationale(incident, playbook, &because, now);
     let mut proposal = proposal(incident, target, action, reference, rationale, limits, now);
+    // What the playbook is not for neither led to it nor tells, if it comes again, that it did not help.
+    proposal.signals = signal_names(incident, |name| playbook.is_for(name));
     proposal.recurrence_of = recurrence_of;
     let escalates = matches!(proposal.action, Action::Escalate(_));
     if escalates && incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate) {
@@ -258,7 +276,12 @@ fn unmatched(situation: Situation<'_>, about: &ObjectRef, names: &BTreeSet<Strin
     escalate(incident, about, format!("no playbook for {names}"), None, limits, now)
 }
 
+/// What holds for an object holds whoever spoke of it before; what holds for an alert leaves the others.
 fn suppressed(incident: &Incident) -> Option<String> {
+    let mut held = incident.firing().filter(|signal| signal.holds_object);
+    if let Some(reason) = held.find_map(|signal| signal.suppressed.as_deref()) {
+        return Some(format!("left alone: {reason}"));
+    }
     let mut reasons = incident.firing().map(|signal| signal.suppressed.as_deref());
     let first = reasons.next()??;
     reasons.all(|reason| reason.is_some()).then(|| format!("left alone: {first}"))
@@ -266,6 +289,9 @@ fn suppressed(incident: &Incident) -> Option<String> {
 
 /// What nobody but its owner should touch now.
 fn left_alone(snapshot: &Snapshot) -> Option<String> {
+    if let Some(reason) = &snapshot.suppressed {
+        return Some(format!("left alone: {reason}"));
+    }
     let mode = snapshot.meta.as_ref().and_then(|meta| meta.mode.as_deref());
     if mode == Some("off") {
         return Some(format!("{} is annotated {}=off", snapshot.target, evenkeel_model::MODE_ANNOTATION));

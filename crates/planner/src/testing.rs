@@ -37,6 +37,7 @@ fn signal(name: &str, pod: &str, starts_at: DateTime<Utc>, ends_at: Option<DateT
             labels: Default::default(),
             summary: String::new(),
             suppressed: None,
+            holds_object: false,
             starts_at,
             ends_at,
             observed_at: ends_at.unwrap_or(starts_at),

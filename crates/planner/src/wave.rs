@@ -80,6 +80,7 @@ fn latent(cause: &ObjectRef, cluster: &str, traceparent: Option<&str>, now: Date
         wake_at: None,
         decided: None,
         needs_human: None,
+        called: None,
         traceparent: traceparent.map(ToOwned::to_owned),
     }
 }
@@ -94,6 +95,7 @@ fn speak(incident: &mut Incident, cause: &ObjectRef, now: DateTime<Utc>) {
         source: Source::Kubernetes,
         state: SignalState::Firing,
         instances: Default::default(),
+        instances_beyond: 0,
         severity: Severity::Critical,
         target: Some(cause.clone()),
         starts_at: now,
@@ -101,6 +103,7 @@ fn speak(incident: &mut Incident, cause: &ObjectRef, now: DateTime<Utc>) {
         count: 0,
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
     });
     if entry.state == SignalState::Resolved {
         entry.state = SignalState::Firing;

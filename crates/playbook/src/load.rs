@@ -2,6 +2,7 @@ use evenkeel_model::{Playbook, PlaybookSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
+use crate::matching::ANY_SIGNAL;
 use crate::yaml::{self, Document, Source};
 
 /// One playbook, read. Its JSON, `{"name","version","spec"}`, is what the `playbooks` bucket holds.
@@ -44,6 +45,11 @@ impl Loaded {
         let name = name.into();
         let source = Source::without_positions(format!("playbook/{name}"));
         Ok(Self { version: spec.version()?, name, spec, source })
+    }
+
+    /// Whether a signal of that name is one it is for.
+    pub fn is_for(&self, signal: &str) -> bool {
+        self.spec.matches.signals.iter().any(|name| name == ANY_SIGNAL || name == signal)
     }
 
     fn from_document(document: Document<PlaybookSpec>) -> Result<Self, Problem> {
@@ -183,6 +189,23 @@ spec:
             }
         }
         insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn all_mistakes_of_a_document_are_told_and_none_that_follows_from_another() {
+        let mut text = GOOD.to_owned();
+        for (from, to) in [
+            ("priority:", "prioritty:"),
+            ("[Deployment]", "[Deploymnt, StatefulSet, Nod]"),
+            ("op: Exists", "op: exist"),
+            ("settle: 2m", "settle: two minutes"),
+            ("rollbackWorkload:", "rollbackWorklaod:"),
+            ("within: 10m", "within: ten minutes"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        insta::assert_snapshot!(problems_of(&text));
     }
 
     #[test]

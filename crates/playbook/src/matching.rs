@@ -52,7 +52,7 @@ impl Playbooks {
         let mut found: Vec<_> = self
             .by_name
             .values()
-            .filter(|playbook| names_one_of(&playbook.spec.matches, signals))
+            .filter(|playbook| signals.iter().any(|signal| playbook.is_for(signal)))
             .filter_map(|playbook| {
                 let target = target(&playbook.spec.matches, root, targets)?;
                 Some(Candidate { playbook, target })
@@ -84,10 +84,6 @@ impl Playbooks {
     pub fn iter(&self) -> impl Iterator<Item = &Loaded> {
         self.by_name.values()
     }
-}
-
-fn names_one_of(matches: &Match, signals: &BTreeSet<String>) -> bool {
-    matches.signals.iter().any(|name| name == ANY_SIGNAL || signals.contains(name))
 }
 
 /// The object a playbook would act on: `None` when it does not match, `Some(None)` when it matches

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use evenkeel_model::{ActionName, ActionPolicySpec, Kind, Tier};
+use evenkeel_model::{ActionName, ActionPolicySpec, ActionRule, Kind, Rate, Tier, Windows};
 
 use crate::judge::{ANY_NAMESPACE, fits_any};
 
@@ -64,18 +64,79 @@ pub fn check(spec: &ActionPolicySpec) -> Vec<Finding> {
         if rule.origins.is_empty() && rule.tier != Tier::Forbidden {
             add(format!("{path}.origins"), "expected Playbook, Person or both, found none".to_owned());
         }
-        match (action, rule.max) {
-            (ActionName::ScaleWorkload, None) => {
-                let message =
-                    "the field \"max\" is missing: how many replicas scaleWorkload may set, and by how many change";
-                add(path, message.to_owned());
-            }
-            (ActionName::ScaleWorkload, Some(_)) | (_, None) => {}
-            (_, Some(_)) => add(format!("{path}.max"), format!("{action} has no maxima; leave it out")),
+        if action != ActionName::ScaleWorkload && rule.max.is_some() {
+            add(format!("{path}.max"), format!("{action} has no maxima; leave it out"));
         }
+        if let Some((fault, remedy)) = fault_of(rule) {
+            add(path, format!("{fault}: {remedy}"));
+        } else if rule.tier == Tier::High && rule.approvers == Some(1) {
+            add(format!("{path}.approvers"), "tier High takes two persons at least; found 1".to_owned());
+        }
+    }
+    check_windows(&spec.windows, &mut add);
+    if spec.limits.unavailable.percent > 100 {
+        let message = format!("expected 0 to 100, found {}", spec.limits.unavailable.percent);
+        add("spec.limits.unavailable.percent".to_owned(), message);
     }
     findings.sort();
     findings
+}
+
+fn check_windows(windows: &Windows, add: &mut impl FnMut(String, String)) {
+    if windows.allow.is_empty() {
+        let message =
+            "it never opens: every action is denied; [{days: [\"*\"], from: \"00:00\", to: \"24:00\"}] is always";
+        add("spec.windows.allow".to_owned(), message.to_owned());
+    }
+    for (n, hours) in windows.allow.iter().enumerate() {
+        if hours.days.is_empty() {
+            add(format!("spec.windows.allow[{n}].days"), "expected days, or [\"*\"] for all; found none".to_owned());
+        }
+        if hours.from == hours.to {
+            let message = format!("it begins and ends at {}, and so never holds", hours.from);
+            add(format!("spec.windows.allow[{n}]"), message);
+        }
+    }
+    for (n, days) in windows.freeze.iter().enumerate() {
+        if days.from > days.to {
+            add(format!("spec.windows.freeze[{n}]"), format!("it ends ({}) before it begins ({})", days.to, days.from));
+        }
+    }
+    if windows.allow.iter().any(|hours| hours.from.minutes() == 24 * 60) {
+        add("spec.windows.allow".to_owned(), "hours can't begin at 24:00; write 00:00 of the next day".to_owned());
+    }
+}
+
+/// What of a rule's fields is missing or of no use, and what to do about it. Such a rule denies: it is
+/// not known what was meant.
+pub(crate) fn fault_of(rule: &ActionRule) -> Option<(String, &'static str)> {
+    let action = rule.action;
+    if action == ActionName::ScaleWorkload && rule.max.is_none() {
+        let fault = "scaleWorkload has no max, which it needs".to_owned();
+        return Some((fault, "say how many replicas it may set, and by how many change"));
+    }
+    match (rule.tier, rule.approvers) {
+        (Tier::Medium | Tier::High, None | Some(0)) => {
+            let fault = format!("{action} has no approvers, which tier {:?} needs", rule.tier);
+            return Some((fault, "say how many persons have to approve"));
+        }
+        (Tier::Low, Some(_)) => {
+            let fault = format!("{action} has approvers, which tier Low does not ask for");
+            return Some((fault, "leave them out, or make it Medium"));
+        }
+        (Tier::Medium | Tier::High, Some(_)) | (Tier::Low, None) | (Tier::Forbidden, _) => {}
+    }
+    let (namespace, playbook) = (rule.rate.namespace, rule.rate.playbook?);
+    (!never_bites_before(playbook, namespace)).then(|| {
+        let fault = format!("the rate of a playbook ({playbook}) is less than that of a namespace ({namespace})");
+        (fault, "raise rate.playbook, or lower rate.namespace: so its absence can't permit more")
+    })
+}
+
+/// Whether what keeps to `narrow` keeps to `wide` as well, in any window.
+fn never_bites_before(wide: Rate, narrow: Rate) -> bool {
+    let windows = wide.window.get().as_secs().div_ceil(narrow.window.get().as_secs().max(1));
+    u64::from(wide.count.get()) >= u64::from(narrow.count.get()).saturating_mul(windows)
 }
 
 /// As RFC 1123 has it, which namespaces are named by.
@@ -106,8 +167,20 @@ mod tests {
                  "rate": {"target": "1/1h", "namespace": "1/1h", "cluster": "1/1h"}},
                 {"do": "escalate", "tier": "Low", "origins": ["Person"],
                  "rate": {"target": "1/1h", "namespace": "1/1h", "cluster": "1/1h"}},
+                {"do": "restartWorkload", "tier": "High", "origins": ["Person"],
+                 "rate": {"target": "1/1h", "namespace": "1/1h", "cluster": "1/1h"}},
+                {"do": "rollbackWorkload", "tier": "Low", "origins": ["Person"],
+                 "rate": {"target": "1/1h", "namespace": "2/1h", "playbook": "3/2h", "cluster": "1/1h"}},
+                {"do": "cordonNode", "tier": "High", "approvers": 1, "origins": ["Person"],
+                 "rate": {"target": "1/1h", "namespace": "1/1h", "playbook": "2/2h", "cluster": "1/1h"}},
             ],
-            "limits": {"concurrent": 0},
+            "windows": {
+                "timeZone": "UTC",
+                "allow": [{"days": [], "from": "08:00", "to": "08:00"}, {"days": ["*"], "from": "24:00", "to": "06:00"}],
+                "freeze": [{"from": "2026-12-24", "to": "2026-12-23", "reason": "slip"}],
+            },
+            "limits": {"concurrent": 0, "unavailable": {"count": 1, "percent": 101}},
+            "gitOps": "Never",
         }))
         .unwrap();
         let told: Vec<_> = check(&spec).into_iter().map(|found| format!("{}: {}", found.path, found.message)).collect();

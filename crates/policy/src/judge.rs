@@ -1,16 +1,23 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use chrono::{DateTime, Duration, Utc};
 use evenkeel_model::{
-    Action, ActionName, ActionPolicySpec, ActionRule, Decision, Kind, Maxima, Mode, ObjectRef, Origin, PolicyMatch,
-    Rate, Spoken, Tier, Verdict,
+    Action, ActionName, ActionPolicySpec, ActionRule, Decision, GitOpsRule, Kind, Maxima, Mode, ObjectRef, Origin,
+    PolicyMatch, Tier,
 };
 
 use crate::Protected;
+use crate::check::fault_of;
+use crate::judgement::{Evaluation, Heard, Judgement, PolicySource};
+use crate::ruling::Ruling;
+use crate::windows::{Closed, closed};
 
 /// The name under which rules speak that are in no policy.
 const BUILT_IN: &str = "built-in";
 /// What matches any namespace, and objects that are in none.
 pub(crate) const ANY_NAMESPACE: &str = "*";
+/// When to look again at what may change at any time.
+const RECONSIDER: Duration = Duration::seconds(30);
 
 /// What the policies are asked.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +30,8 @@ pub struct Question<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Who asks.
     pub origin: Origin,
+    /// The time now.
+    pub now: DateTime<Utc>,
     /// The installation's mode: no policy goes above it.
     pub ceiling: Mode,
     /// `evenkeel.dev/mode` on the object or its namespace, as read. Anything but `audit` means off.
@@ -44,38 +53,35 @@ pub struct Context {
     pub takes_capacity: bool,
     /// Replicas asked for now, for scaleWorkload.
     pub replicas: Option<u32>,
+    /// Whether a GitOps tool tracks it.
+    pub git_ops: GitOps,
+    /// What the action does to the workload whose pods it takes; needed where it takes available ones.
+    pub disruption: Option<Disruption>,
 }
 
-/// A policy as it was read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PolicySource {
-    /// It could be read.
-    Loaded {
-        /// Its name.
-        name: String,
-        /// It.
-        spec: ActionPolicySpec,
-    },
-    /// It could not be read. It denies what it might match.
-    Broken {
-        /// Its name.
-        name: String,
-        /// Why it could not be read.
-        reason: String,
-        /// The namespaces it names, where those could be read.
-        namespaces: Option<Vec<String>>,
-        /// The kinds it names, where those could be read.
-        kinds: Option<Vec<Kind>>,
-    },
+/// Whether a GitOps tool tracks an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GitOps {
+    /// None does.
+    #[default]
+    Untracked,
+    /// One does, and sets no field that the action writes.
+    FieldsFree,
+    /// One does, and sets a field that the action writes.
+    FieldsOwned,
 }
 
-impl PolicySource {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Loaded { name, .. } | Self::Broken { name, .. } => name,
-        }
-    }
+/// A workload's pods, and the action's share of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disruption {
+    /// Replicas asked for.
+    pub desired: u32,
+    /// Of these, so many are not available now, whoever took them away.
+    pub unavailable: u32,
+    /// Available pods that the action takes away, at least, at the same time.
+    pub takes: u32,
+    /// The fewest disruptions that any PodDisruptionBudget over the pods allows now; `None` when there is none.
+    pub budget: Option<u32>,
 }
 
 /// Whether a judgement depends on the target's labels: where policies select by them, and for
@@ -85,94 +91,79 @@ pub fn needs_labels(target: &ObjectRef, policies: &[PolicySource]) -> bool {
     target.kind == Kind::Node || policies.iter().any(selects)
 }
 
-/// The verdict and what the ledger is to enforce with it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Judgement {
-    /// The decision and every rule that spoke.
-    pub verdict: Verdict,
-    /// The strictest mode.
-    pub mode: Mode,
-    /// The tier it came to, raised by context.
-    pub tier: Tier,
-    /// All rates that apply; each must hold.
-    pub rates: EffectiveRates,
-    /// Concurrency of each matching policy, by name.
-    pub concurrent: Vec<ConcurrentLimit>,
-}
-
-/// Rates of all matching policies; each must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EffectiveRates {
-    /// For one target.
-    pub target: BTreeSet<Rate>,
-    /// In one namespace.
-    pub namespace: BTreeSet<Rate>,
-    /// In the cluster.
-    pub cluster: BTreeSet<Rate>,
-}
-
-/// One policy's limit of remediations under way.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConcurrentLimit {
-    /// The policy.
-    pub policy: String,
-    /// Its limit.
-    pub limit: u32,
+/// What the policies say to an action, written out. See [`evaluate`].
+pub fn judge(question: &Question<'_>, policies: &[PolicySource]) -> Judgement {
+    evaluate(question, policies).judgement()
 }
 
 /// What the policies say to an action. Default deny: what none allows is denied. Matching policies
-/// intersect: one that does not list the action denies it, and the strictest mode, tier, rate and
-/// maximum count. Notify and escalate write nothing and need no policy.
-pub fn judge(question: &Question<'_>, policies: &[PolicySource]) -> Judgement {
+/// intersect: one that does not list the action denies it, and the strictest mode, tier, rate,
+/// maximum and window count. Notify and escalate write nothing and need no policy.
+pub fn evaluate<'a>(question: &'a Question<'a>, policies: &'a [PolicySource]) -> Evaluation<'a> {
     let action = question.action.name();
     let mut bench = Bench::new(question);
     if !action.is_mutating() {
-        bench.say(BUILT_IN, format!("{action} writes nothing to {}: needs no policy", question.target));
+        bench.say(BUILT_IN, Ruling::NeedsNoPolicy(action, question.target));
         // Telling people is not withheld in Audit mode.
         (bench.mode, bench.tier) = (Mode::Enforce, Tier::Low);
-        return bench.judgement(Decision::Allow { mode: Mode::Enforce });
+        return bench.conclude_with(Decision::Allow { mode: Mode::Enforce });
     }
     bench.hear_built_in();
-    let mut in_order: Vec<&PolicySource> = policies.iter().collect();
-    in_order.sort_by_key(|policy| policy.name());
-    for policy in in_order {
+    let policies_from = bench.rules.len();
+    for policy in policies {
         bench.hear(policy);
     }
+    // Few match: they are put in order when they have spoken. Stable, so that each policy's stay as it said them.
+    if let Some(spoken) = bench.rules.get_mut(policies_from..) {
+        spoken.sort_by_key(|heard| heard.policy);
+    }
+    bench.matched.sort_unstable();
     bench.conclude()
 }
 
 /// Collects what the rules say.
 struct Bench<'a> {
     question: &'a Question<'a>,
-    rules: Vec<Spoken>,
+    rules: Vec<Heard<'a>>,
     denied: bool,
     allowed: bool,
+    defer: Option<DateTime<Utc>>,
     mode: Mode,
     tier: Tier,
-    rates: EffectiveRates,
-    concurrent: Vec<ConcurrentLimit>,
+    approvers: u32,
+    matched: Vec<(&'a str, u32)>,
 }
 
 impl<'a> Bench<'a> {
     fn new(question: &'a Question<'a>) -> Self {
         Self {
             question,
-            rules: Vec::new(),
+            rules: Vec::with_capacity(4),
             denied: false,
             allowed: false,
+            defer: None,
             mode: question.ceiling,
             tier: Tier::Low,
-            rates: EffectiveRates::default(),
-            concurrent: Vec::new(),
+            approvers: 0,
+            matched: Vec::with_capacity(4),
         }
     }
 
-    fn say(&mut self, policy: &str, said: impl Into<String>) {
-        self.rules.push(Spoken { policy: policy.to_owned(), said: said.into() });
+    fn say(&mut self, policy: &'a str, said: impl Into<Ruling<'a>>) {
+        self.rules.push(Heard { policy, ruling: said.into() });
     }
 
-    fn deny(&mut self, policy: &str, said: impl Into<String>) {
+    fn deny(&mut self, policy: &'a str, said: Ruling<'a>) {
         self.denied = true;
+        self.say(policy, said);
+    }
+
+    /// Lets it wait; for ever is no.
+    fn defer(&mut self, policy: &'a str, until: Option<DateTime<Utc>>, said: Ruling<'a>) {
+        match until {
+            Some(until) => self.defer = Some(self.defer.map_or(until, |known| known.max(until))),
+            None => self.denied = true,
+        }
         self.say(policy, said);
     }
 
@@ -180,35 +171,36 @@ impl<'a> Bench<'a> {
         let question = self.question;
         let (action, target) = (question.action.name(), question.target);
         if !action.kinds().contains(&target.kind) {
-            self.deny(BUILT_IN, format!("{action} can't be done to a {}", target.kind));
+            self.deny(BUILT_IN, Ruling::WrongKind(action, target.kind));
         }
         if let Some(reason) = question.protected.reason(target, question.labels) {
-            self.deny(BUILT_IN, format!("{reason}; no policy can allow it"));
+            self.deny(BUILT_IN, Ruling::Protected(reason));
         }
         match question.narrowed {
             None => {}
             Some("audit") => {
                 self.mode = Mode::Audit;
-                self.say(BUILT_IN, "annotated evenkeel.dev/mode: audit");
+                self.say(BUILT_IN, Ruling::Annotated("audit"));
             }
-            Some("off") => self.deny(BUILT_IN, "annotated evenkeel.dev/mode: off"),
-            Some(other) => {
-                let expected = "expected off or audit, so it counts as off";
-                self.deny(BUILT_IN, format!("annotated evenkeel.dev/mode: {other:?}; {expected}"));
-            }
+            Some(other) => self.deny(BUILT_IN, Ruling::Annotated(other)),
         }
         if question.ceiling == Mode::Audit {
-            self.say(BUILT_IN, "the installation is in Audit mode");
+            self.say(BUILT_IN, Ruling::InstallationAudits);
+        }
+        if let Some(Disruption { takes, budget: Some(left), .. }) = self.taken()
+            && takes > left
+        {
+            self.defer(BUILT_IN, Some(question.now + RECONSIDER), Ruling::BudgetSpent { left, takes });
         }
     }
 
-    fn hear(&mut self, policy: &PolicySource) {
+    fn hear(&mut self, policy: &'a PolicySource) {
         match policy {
             PolicySource::Broken { name, reason, namespaces, kinds } => {
                 let namespaces = namespaces.as_deref().is_none_or(|names| covers(names, self.question.target));
                 let kinds = kinds.as_deref().is_none_or(|kinds| kinds.contains(&self.question.target.kind));
                 if namespaces && kinds {
-                    self.deny(name, format!("can't be read, and denies what it might match: {reason}"));
+                    self.deny(name, Ruling::Broken(reason));
                 }
             }
             PolicySource::Loaded { name, spec } => {
@@ -219,89 +211,128 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn hear_matching(&mut self, name: &str, spec: &ActionPolicySpec) {
+    fn hear_matching(&mut self, name: &'a str, spec: &'a ActionPolicySpec) {
         let action = self.question.action.name();
         if spec.mode == Mode::Audit {
             self.mode = Mode::Audit;
         }
-        self.concurrent.push(ConcurrentLimit { policy: name.to_owned(), limit: spec.limits.concurrent });
+        self.matched.push((name, spec.limits.concurrent));
         let mut rules = spec.actions.iter().filter(|rule| rule.action == action).peekable();
         if rules.peek().is_none() {
-            self.deny(name, format!("{action} is not among its actions"));
+            return self.deny(name, Ruling::NotListed(action));
         }
+        let before = self.rules.len();
+        let denied = std::mem::replace(&mut self.denied, false);
+        self.hear_windows(name, spec);
+        self.hear_git_ops(name, spec.git_ops);
+        self.hear_unavailable(name, spec);
+        let denied_by_policy = std::mem::replace(&mut self.denied, denied);
+        self.denied |= denied_by_policy;
         for rule in rules {
-            self.hear_rule(name, spec, rule);
+            self.hear_rule(name, spec, rule, denied_by_policy);
+        }
+        // The rule that allows comes first, then what lets it wait.
+        if let Some(spoken) = self.rules.get_mut(before..) {
+            spoken.sort_by_key(|heard| !matches!(heard.ruling, Ruling::Allowed { .. }));
         }
     }
 
-    fn hear_rule(&mut self, name: &str, spec: &ActionPolicySpec, rule: &ActionRule) {
-        let action = rule.action;
+    fn hear_rule(&mut self, name: &'a str, spec: &'a ActionPolicySpec, rule: &'a ActionRule, denied: bool) {
+        let (action, before) = (rule.action, self.rules.len());
         if !rule.origins.contains(&self.question.origin) {
-            let whose = match self.question.origin {
-                Origin::Playbook => "a playbook",
-                Origin::Person => "a person",
-            };
-            return self.deny(name, format!("{action} may not be asked for by {whose}"));
+            self.say(name, Ruling::Origin(action, self.question.origin));
         }
         if rule.tier == Tier::Forbidden {
-            return self.deny(name, format!("{action} is forbidden (tier Forbidden)"));
+            self.say(name, Ruling::Forbidden(action));
         }
-        if let Err(said) = self.within(rule.max) {
-            return self.deny(name, said);
+        if let Some((fault, remedy)) = fault_of(rule) {
+            self.say(name, Ruling::Unsound { fault, remedy });
+        } else {
+            self.hear_maxima(name, rule.max);
+        }
+        if self.rules.len() > before {
+            self.denied = true;
+        }
+        if denied || self.rules.len() > before {
+            return;
         }
         self.allowed = true;
         self.tier = self.tier.max(rule.tier);
-        self.rates.target.insert(rule.rate.target);
-        self.rates.namespace.insert(rule.rate.namespace);
-        self.rates.cluster.insert(rule.rate.cluster);
-        let how = match rule.tier {
-            Tier::Low => "allowed automatically",
-            Tier::Medium | Tier::High | Tier::Forbidden => "allowed when people approve",
-        };
-        let audit = if spec.mode == Mode::Audit { "; in Audit mode: not carried out" } else { "" };
-        self.say(
-            name,
-            format!(
-                "{action} {how} (tier {:?}), at most {} per target, {} per namespace, {} in the cluster, {} at once{audit}",
-                rule.tier, rule.rate.target, rule.rate.namespace, rule.rate.cluster, spec.limits.concurrent
-            ),
-        );
+        self.approvers = self.approvers.max(rule.approvers.unwrap_or(0));
+        self.say(name, Ruling::Allowed { rule, limits: &spec.limits, mode: spec.mode });
     }
 
     /// Whether the action's parameters stay within a rule's maxima.
-    fn within(&self, max: Option<Maxima>) -> Result<(), String> {
-        let Action::ScaleWorkload(scale) = self.question.action else { return Ok(()) };
-        let Some(max) = max else { return Err("scaleWorkload has no max, which it needs".to_owned()) };
-        let Some(now) = self.question.context.replicas else {
-            return Err("it is not known how many replicas there are, so none may be set".to_owned());
-        };
-        let (to, change) = (scale.replicas, scale.replicas.abs_diff(now));
+    fn hear_maxima(&mut self, name: &'a str, max: Option<Maxima>) {
+        let (Action::ScaleWorkload(scale), Some(max)) = (self.question.action, max) else { return };
+        let Some(from) = self.question.context.replicas else { return self.say(name, Ruling::ReplicasUnknown) };
+        let to = scale.replicas;
         if to > max.replicas {
-            return Err(format!("{to} replicas are more than the {} it allows", max.replicas));
+            self.say(name, Ruling::TooMany { to, max: max.replicas });
         }
-        if change > max.change {
-            return Err(format!(
-                "a change by {change} replicas ({now} → {to}) is more than the {} it allows",
-                max.change
-            ));
+        if to.abs_diff(from) > max.change {
+            self.say(name, Ruling::TooLarge { from, to, max: max.change });
         }
-        Ok(())
     }
 
-    fn conclude(mut self) -> Judgement {
+    fn hear_windows(&mut self, name: &'a str, spec: &'a ActionPolicySpec) {
+        let zone = spec.windows.time_zone;
+        match closed(&spec.windows, self.question.now) {
+            None => {}
+            Some(Closed::Frozen { days, until }) => self.defer(name, until, Ruling::Frozen { days, zone, until }),
+            Some(Closed::Hours { until }) => self.defer(name, until, Ruling::Outside { zone, until }),
+            Some(Closed::Faulty(fault)) => {
+                let remedy = "mend windows.freeze: its days go from the first to the last";
+                self.deny(name, Ruling::Unsound { fault: fault.to_owned(), remedy });
+            }
+        }
+    }
+
+    fn hear_git_ops(&mut self, name: &'a str, rule: GitOpsRule) {
+        match (rule, self.question.context.git_ops) {
+            (_, GitOps::Untracked) | (GitOpsRule::UnownedFields, GitOps::FieldsFree) => {}
+            (GitOpsRule::Never, _) => self.deny(name, Ruling::Tracked),
+            (GitOpsRule::UnownedFields, GitOps::FieldsOwned) => self.deny(name, Ruling::Owned),
+        }
+    }
+
+    /// Everybody's disruptions count, and what takes no available pod is not held up by them.
+    fn hear_unavailable(&mut self, name: &'a str, spec: &'a ActionPolicySpec) {
+        let context = self.question.context;
+        if !context.takes_capacity || context.available == 0 {
+            return;
+        }
+        let Some(Disruption { desired, unavailable: now, takes, .. }) = context.disruption else {
+            return self.deny(name, Ruling::UnavailableUnknown);
+        };
+        let max = spec.limits.unavailable.of(desired);
+        if takes > 0 && now.saturating_add(takes) > max {
+            let until = (takes <= max).then(|| self.question.now + RECONSIDER);
+            self.defer(name, until, Ruling::Unavailable { now, takes, max, desired });
+        }
+    }
+
+    /// What it takes away of capacity that is available.
+    fn taken(&self) -> Option<Disruption> {
+        let context = self.question.context;
+        context.disruption.filter(|_| context.takes_capacity && context.available > 0)
+    }
+
+    fn conclude(mut self) -> Evaluation<'a> {
         if self.denied || !self.allowed {
             if !self.denied {
                 let (action, target) = (self.question.action.name(), self.question.target);
-                self.say(BUILT_IN, format!("no ActionPolicy allows {action} of {target}"));
+                self.say(BUILT_IN, Ruling::NothingAllows(action, target));
             }
-            return self.judgement(Decision::Deny {});
+            return self.conclude_with(Decision::Deny {});
         }
         self.raise_tier();
-        match (self.tier, self.mode) {
+        match (self.defer, self.tier, self.mode) {
+            (Some(until), _, _) => self.conclude_with(Decision::Defer { until }),
             // In Audit mode nobody is bothered: it is noted what would have been asked.
-            (_, Mode::Audit) => self.judgement(Decision::Allow { mode: Mode::Audit }),
-            (Tier::Low, Mode::Enforce) => self.judgement(Decision::Allow { mode: Mode::Enforce }),
-            (tier, Mode::Enforce) => self.judgement(Decision::NeedsApproval { tier }),
+            (None, _, Mode::Audit) => self.conclude_with(Decision::Allow { mode: Mode::Audit }),
+            (None, Tier::Low, Mode::Enforce) => self.conclude_with(Decision::Allow { mode: Mode::Enforce }),
+            (None, tier, Mode::Enforce) => self.conclude_with(Decision::NeedsApproval { tier }),
         }
     }
 
@@ -328,15 +359,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn judgement(self, decision: Decision) -> Judgement {
+    fn conclude_with(self, decision: Decision) -> Evaluation<'a> {
         let tier = if decision == (Decision::Deny {}) { Tier::Forbidden } else { self.tier };
-        Judgement {
-            verdict: Verdict { decision, rules: self.rules },
-            mode: self.mode,
-            tier,
-            rates: self.rates,
-            concurrent: self.concurrent,
-        }
+        let approvers = match tier {
+            Tier::Low | Tier::Forbidden => 0,
+            Tier::Medium => self.approvers.max(1),
+            Tier::High => self.approvers.max(2),
+        };
+        Evaluation { decision, mode: self.mode, tier, approvers, trace: self.rules, matched: self.matched }
     }
 }
 

@@ -7,7 +7,7 @@ use evenkeel_model::{ActionName, Claim, Debit, LedgerClaim, LedgerSpec, ObjectRe
 use crate::{ConcurrentLimit, EffectiveRates};
 
 /// At most so many debits: a full ledger with the longest names stays below the 1.5 MiB that etcd takes.
-pub const MAX_DEBITS: usize = 4_500;
+pub const MAX_DEBITS: usize = 4_300;
 /// At most so many claims.
 pub const MAX_CLAIMS: usize = 200;
 /// Until when a root is held that waits for a person: the last moment RFC 3339 can write.
@@ -31,6 +31,8 @@ pub struct ClaimAsk<'a> {
     pub target: &'a ObjectRef,
     /// What is to be done.
     pub action: ActionName,
+    /// The playbook that asks: what is counted.
+    pub playbook: &'a str,
     /// Rates that apply.
     pub rates: &'a EffectiveRates,
     /// Concurrency limits that apply.
@@ -52,6 +54,8 @@ pub enum Scope {
     Target,
     /// One namespace.
     Namespace,
+    /// One playbook.
+    Playbook,
     /// The cluster.
     Cluster,
 }
@@ -61,6 +65,7 @@ impl std::fmt::Display for Scope {
         f.write_str(match self {
             Self::Target => "to this target",
             Self::Namespace => "in this namespace",
+            Self::Playbook => "by this playbook",
             Self::Cluster => "in the cluster",
         })
     }
@@ -151,11 +156,15 @@ pub fn claim(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         let is_ours = found.remediation == ask.remediation && found.holder == ask.holder;
         if is_ours && now < found.until {
             let epoch = found.epoch;
-            return extend(&ledger, ask.remediation, epoch, ask.hold_for, now).map_err(|_| held_by_other(found, ask));
+            return extend(&ledger, ask.remediation, epoch, ask.hold_for, now)
+                .map_err(|_| held_by_other(found, ask, now));
         }
-        // Another's last request may still be on its way until the API server gives up on it.
-        if !is_ours && now < found.until + ask.grace.chrono() {
-            return Err(held_by_other(found, ask));
+        // Another's last request may still be on its way until the API server gives up on it. And what another
+        // remediation did to the root is to be verified and perhaps undone, however long nobody got to it: only its
+        // release, or its being forgotten, frees the root.
+        let is_another = found.remediation != ask.remediation;
+        if !is_ours && (is_another || now < found.until + ask.grace.chrono()) {
+            return Err(held_by_other(found, ask, now));
         }
     }
     let begun = found.filter(|found| found.remediation == ask.remediation).map(|found| found.policies.clone());
@@ -193,22 +202,28 @@ fn given(claim: &LedgerClaim) -> Claim {
     Claim { epoch: claim.epoch, until: claim.until, holder: claim.holder.clone() }
 }
 
-fn held_by_other(found: &LedgerClaim, ask: &ClaimAsk<'_>) -> ClaimRefused {
+fn held_by_other(found: &LedgerClaim, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> ClaimRefused {
     ClaimRefused::HeldByOther {
         root: ask.root.to_string(),
         remediation: found.remediation.clone(),
         holder: found.holder.clone(),
-        until: found.until + ask.grace.chrono(),
+        until: again(found.until + ask.grace.chrono(), ask, now),
     }
+}
+
+/// When it is worth asking again: not at once where a claim was not extended in time.
+fn again(until: DateTime<Utc>, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> DateTime<Utc> {
+    if until > now { until } else { rounded_up(now + ask.hold_for.chrono()) }
 }
 
 /// Exact sliding windows: in any time as long as a rate's window there are at most as many as it
 /// counts. Of several rates used up, the one that takes longest to have room is told.
 fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Result<(), ClaimRefused> {
-    let target = ask.target.key(ask.cluster);
+    let (target, playbook) = (ask.target.key(ask.cluster), Debit::playbook_key(ask.playbook));
     let scopes = [
         (Scope::Target, &ask.rates.target),
         (Scope::Namespace, &ask.rates.namespace),
+        (Scope::Playbook, &ask.rates.playbook),
         (Scope::Cluster, &ask.rates.cluster),
     ];
     let used_up = scopes.into_iter().flat_map(|(scope, rates)| {
@@ -217,6 +232,7 @@ fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> 
                 && match scope {
                     Scope::Target => debit.target == target,
                     Scope::Namespace => debit.namespace == ask.target.namespace,
+                    Scope::Playbook => debit.playbook.as_ref() == Some(&playbook),
                     Scope::Cluster => true,
                 }
         };
@@ -242,15 +258,14 @@ fn room_from(spent: &[DateTime<Utc>], rate: Rate, now: DateTime<Utc>) -> Option<
 
 fn within_concurrency(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Result<(), ClaimRefused> {
     for ConcurrentLimit { policy, limit } in ask.concurrent {
+        // Whatever was not released is under way: a claim that was not extended says that its gateway is away, not
+        // that what it began has ended.
         let under_way = ledger.claims.values().filter(|claim| {
-            now < claim.until
-                && !is_held_for_person(claim)
-                && claim.remediation != ask.remediation
-                && claim.policies.contains(policy)
+            !is_held_for_person(claim) && claim.remediation != ask.remediation && claim.policies.contains(policy)
         });
         let ends: Vec<DateTime<Utc>> = under_way.map(|claim| claim.until).collect();
         if ends.len() >= usize::try_from(*limit).unwrap_or(usize::MAX) {
-            let until = ends.into_iter().min().unwrap_or(now);
+            let until = again(ends.into_iter().min().unwrap_or(now), ask, now);
             return Err(ClaimRefused::Concurrent { policy: policy.clone(), limit: *limit, until });
         }
     }
@@ -262,7 +277,7 @@ fn debit(ledger: &mut LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         let until = ledger.debits.iter().map(|debit| debit.forget_at).min().unwrap_or(now);
         return Err(ClaimRefused::Full { until });
     }
-    let rates = [&ask.rates.target, &ask.rates.namespace, &ask.rates.cluster];
+    let rates = [&ask.rates.target, &ask.rates.namespace, &ask.rates.playbook, &ask.rates.cluster];
     let longest = rates.into_iter().flatten().map(|rate| rate.window).max().unwrap_or(REMEMBER).max(REMEMBER);
     let at = rounded_up(now);
     let debit = Debit {
@@ -270,6 +285,7 @@ fn debit(ledger: &mut LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         action: ask.action,
         target: ask.target.key(ask.cluster),
         namespace: ask.target.namespace.clone(),
+        playbook: Some(Debit::playbook_key(ask.playbook)),
         at,
         forget_at: at + longest.chrono(),
     };

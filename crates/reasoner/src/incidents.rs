@@ -23,6 +23,18 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether it says nothing against the message that was being handled.
+    pub(crate) fn is_trouble_of_the_bus(&self) -> bool {
+        matches!(
+            self,
+            Self::Bus(
+                BusError::Unavailable(_) | BusError::Full { .. } | BusError::Conflict { .. } | BusError::Timeout { .. }
+            )
+        )
+    }
+}
+
 /// The incidents bucket with typed values.
 #[derive(Clone)]
 pub(crate) struct Incidents {
@@ -91,8 +103,12 @@ impl Incidents {
         Ok(keys.into_iter().filter_map(|key| Key::new(key).ok()).collect())
     }
 
-    pub(crate) async fn remove(&self, key: &Key) -> Result<(), ReadError> {
-        Ok(self.bucket.remove(key).await?)
+    /// Removes what was read; one that was written since stays.
+    pub(crate) async fn remove(&self, key: &Key, read: &Versioned) -> Result<(), ReadError> {
+        match self.bucket.remove_at(key, read.revision).await {
+            Ok(()) | Err(BusError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod core;
 mod evidence;
 mod incidents;
+mod members;
 mod metrics;
 mod outcomes;
 mod playbooks;

@@ -22,6 +22,8 @@ pub(crate) struct ConsumerLabels {
 pub(crate) struct NeedsHumanLabels {
     pub(crate) incident: String,
     pub(crate) object: String,
+    /// Empty where it is in none. (A label `namespace` would be taken for the engine's own when it is scraped.)
+    pub(crate) object_namespace: String,
     pub(crate) severity: &'static str,
 }
 
@@ -85,7 +87,7 @@ impl Metrics {
         );
         registry.register(
             "incident_needs_human",
-            "1 for each open incident that a person has to look at (at most 100)",
+            "1 for each open incident that a person has to look at; beyond 100, their number in one series",
             metrics.needs_human.clone(),
         );
         registry.register("reasoner_playbooks", "Playbooks loaded", metrics.playbooks.clone());

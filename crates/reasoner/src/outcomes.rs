@@ -10,20 +10,21 @@ use tracing::Instrument as _;
 use crate::core::Core;
 use crate::incidents::ReadError;
 use crate::metrics::ConsumerLabels;
-use crate::run::{Fetcher, poison};
+use crate::run::{Fetcher, Patience, poison, suspects};
 
 /// Notes in each incident how its proposals ended, and plans what comes next.
 pub(crate) async fn follow(core: Arc<Core>, health: HealthPart, shutdown: Shutdown) -> Result<(), BoxError> {
-    let mut fetcher = Fetcher::new(ConsumerName::ReasonerOutcomes, health, shutdown);
-    while let Some(batch) = fetcher.next(&core, core.config.batch).await {
-        for delivery in batch {
-            take(&core, delivery).await;
+    let mut fetcher = Fetcher::new(ConsumerName::ReasonerOutcomes, health, shutdown.clone());
+    while let Some(mut batch) = fetcher.next(&core, core.config.batch).await {
+        let suspects = suspects(&core, &mut batch);
+        for delivery in batch.into_iter().chain(suspects) {
+            take(&core, delivery, &shutdown).await;
         }
     }
     Ok(())
 }
 
-async fn take(core: &Arc<Core>, delivery: Delivery) {
+async fn take(core: &Arc<Core>, delivery: Delivery, shutdown: &Shutdown) {
     if poison(core, ConsumerName::ReasonerOutcomes, &delivery).await {
         return;
     }
@@ -39,7 +40,14 @@ async fn take(core: &Arc<Core>, delivery: Delivery) {
     };
     let span = tracing::info_span!("reason.outcome", incident = %outcome.incident, phase = %outcome.phase);
     trace::set_parent(&span, delivery.trace.traceparent.as_deref());
-    let noted = note(core, &outcome).instrument(span).await;
+    let kept = std::slice::from_ref(&delivery);
+    let mut patience = Patience::new(ConsumerName::ReasonerOutcomes);
+    let noted = loop {
+        let noted = note(core, &outcome).instrument(span.clone()).await;
+        if !patience.try_again(core, &noted, kept, shutdown).await {
+            break noted;
+        }
+    };
     match noted {
         Ok(planned) => {
             if let Err(error) = delivery.ack().await {
@@ -91,5 +99,8 @@ async fn note(core: &Core, outcome: &Outcome) -> Result<Option<Key>, ReadError> 
         "outcome"
     );
     core.schedule(&key, &written.incident).await?;
+    if written.incident.closed_at.is_some() {
+        core.leave_causes(&written.incident).await?;
+    }
     Ok(written.incident.closed_at.is_none().then_some(key))
 }

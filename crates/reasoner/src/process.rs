@@ -3,13 +3,16 @@ use std::sync::Arc;
 
 use evenkeel_bus::{Key, Publish, Subject, TraceContext};
 use evenkeel_model::{Incident, Proposal};
-use evenkeel_planner::{Decision, Situation, apply, close_if_over, plan, said_before, wave};
+use evenkeel_planner::{Decision, Situation, apply, close_if_over, note_published, plan, said_before, wave};
 use evenkeel_runtime::trace;
 use tracing::Instrument as _;
 
 use crate::core::Core;
 use crate::incidents::ReadError;
 use crate::metrics::DecisionLabels;
+
+/// What is part of a wave looks so often whether the wave is still there.
+const PART_OF_A_WAVE: chrono::Duration = chrono::Duration::minutes(5);
 
 impl Core {
     /// Plans an incident in the background; what is lost when this process ends is taken up by the
@@ -44,8 +47,9 @@ impl Core {
 
     async fn plan_one(&self, key: &Key, incident: Incident) -> Result<(), ReadError> {
         let began = tokio::time::Instant::now();
-        self.republish(&incident).await?;
+        let incident = self.republish(key, incident).await?;
         let parent = self.parent_of(&incident).await?;
+        let incident = Incident { parent: parent.clone(), ..incident };
         let (decision, evidence_for) = self.decide(&incident, parent.is_some()).await;
         tracing::Span::current().record("decision", decision.name());
         self.metrics.decisions.get_or_create(&DecisionLabels { decision: decision.name() }).inc();
@@ -65,9 +69,7 @@ impl Core {
                     if !accepted {
                         return None;
                     }
-                    if next.parent.is_none() {
-                        next.parent.clone_from(&parent);
-                    }
+                    next.parent.clone_from(&parent);
                     news = !said_before(&next, &decision);
                     apply(&mut next, &decision, now);
                     close_if_over(&mut next, now);
@@ -83,6 +85,9 @@ impl Core {
             return Ok(());
         };
         self.schedule(key, &written.incident).await?;
+        if written.incident.closed_at.is_some() {
+            self.leave_causes(&written.incident).await?;
+        }
         if news {
             tracing::info!(
                 root = written.incident.root.as_ref().map(ToString::to_string),
@@ -93,7 +98,7 @@ impl Core {
             );
         }
         if let Decision::Propose { proposal, .. } | Decision::Escalate { proposal, .. } = &decision {
-            self.publish(proposal).await?;
+            self.publish(key, proposal).await?;
         }
         Ok(())
     }
@@ -101,10 +106,8 @@ impl Core {
     /// Plans until the planner needs no further evidence. Each playbook is asked for once.
     async fn decide(&self, incident: &Incident, has_parent: bool) -> (Decision, Vec<String>) {
         if has_parent {
-            return (
-                Decision::Ignore { reason: "part of a wave: only the cause's incident proposes".to_owned() },
-                vec![],
-            );
+            let reason = "part of a wave: only the cause's incident proposes".to_owned();
+            return (Decision::WaitUntil { at: self.clock.now() + PART_OF_A_WAVE, reason }, vec![]);
         }
         let playbooks = self.playbooks.borrow().clone();
         let limits = self.config.limits();
@@ -135,15 +138,20 @@ impl Core {
         }
     }
 
-    /// The cause whose wave this incident is part of.
+    /// The cause whose wave this incident is part of. One whose incident has closed or is gone holds nobody.
     async fn parent_of(&self, incident: &Incident) -> Result<Option<evenkeel_model::ObjectRef>, ReadError> {
-        if incident.parent.is_some() {
-            return Ok(incident.parent.clone());
+        if let Some(parent) = &incident.parent {
+            let key = Key::new(parent.key(&self.cluster)).map_err(ReadError::from)?;
+            let found = self.incidents.get(&key).await?;
+            if found.is_some_and(|found| found.incident.closed_at.is_none()) {
+                return Ok(Some(parent.clone()));
+            }
         }
         let now = self.clock.now();
         for cause in &incident.causes {
             let key = Key::new(cause.key(&self.cluster)).map_err(ReadError::from)?;
             if let Some(found) = self.incidents.get(&key).await?
+                && found.incident.closed_at.is_none()
                 && wave::is_wave(&found.incident, now)
             {
                 return Ok(Some(cause.clone()));
@@ -152,31 +160,39 @@ impl Core {
         Ok(None)
     }
 
-    /// Sends an open proposal again: the process that decided it may have ended before it was
-    /// published. The bus and the gateway know a repeated one by its id.
-    async fn republish(&self, incident: &Incident) -> Result<(), ReadError> {
-        let Some(proposal) = incident.open_attempt().and_then(|attempt| attempt.proposal.as_ref()) else {
-            return Ok(());
-        };
-        if proposal.expires_at <= self.clock.now() {
-            return Ok(());
-        }
-        self.publish(proposal).await
+    /// Sends an open proposal that is not known to be on the bus: the process that decided it may have
+    /// ended before it was published. The incident as it is then.
+    async fn republish(&self, key: &Key, incident: Incident) -> Result<Incident, ReadError> {
+        let unsent = incident.open_attempt().and_then(|attempt| attempt.proposal.as_ref());
+        let unsent = unsent.filter(|proposal| proposal.expires_at > self.clock.now());
+        let Some(proposal) = unsent else { return Ok(incident) };
+        Ok(self.publish(key, proposal).await?.unwrap_or(incident))
     }
 
-    async fn publish(&self, proposal: &Proposal) -> Result<(), ReadError> {
-        let span = tracing::info_span!("reason.propose", remediation = proposal.name(), target = %proposal.target);
+    /// Sends a proposal and notes that it is on the bus, which keeps it: it need not be sent again,
+    /// whatever becomes of the incident. The incident with that note, if it was not known.
+    async fn publish(&self, key: &Key, proposal: &Proposal) -> Result<Option<Incident>, ReadError> {
+        let name = proposal.name();
+        let span = tracing::info_span!("reason.propose", remediation = name, target = %proposal.target);
         trace::set_parent(&span, proposal.traceparent.as_deref());
         let payload =
-            serde_json::to_vec(proposal).map_err(|source| ReadError::Malformed { key: proposal.name(), source })?;
+            serde_json::to_vec(proposal).map_err(|source| ReadError::Malformed { key: name.clone(), source })?;
         let message = Publish {
             subject: Subject::Proposal,
-            id: proposal.name(),
+            id: name.clone(),
             payload: payload.into(),
             trace: TraceContext { traceparent: trace::traceparent(&span).or_else(|| proposal.traceparent.clone()) },
         };
         self.bus.publish(message).instrument(span).await?;
-        Ok(())
+        let noted = self.incidents.change(
+            key,
+            || self.count_conflict(),
+            |current| {
+                let mut next = current?.clone();
+                note_published(&mut next, &name).then_some(next)
+            },
+        );
+        Ok(noted.await?.map(|noted| noted.incident))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::core::Core;
-use crate::incidents::Incidents;
+use crate::incidents::{Incidents, ReadError};
 use crate::metrics::ConsumerLabels;
 use crate::{Config, Metrics, outcomes, playbooks, signals, sweep, wake_ups};
 
@@ -168,4 +168,54 @@ pub(crate) async fn poison(core: &Core, consumer: ConsumerName, delivery: &Deliv
         tracing::warn!(%error, id = delivery.id, "a message could not be moved to the dead stream");
     }
     true
+}
+
+/// Takes out of a batch what was handed out so often that it may be what ends its reader. It is handled
+/// alone and last, so that it takes nothing along; which of several comes first changes each time.
+pub(crate) fn suspects(core: &Core, batch: &mut Vec<Delivery>) -> Vec<Delivery> {
+    let (mut suspects, rest): (Vec<Delivery>, Vec<Delivery>) =
+        std::mem::take(batch).into_iter().partition(|delivery| delivery.delivered > core.config.max_deliveries / 2);
+    *batch = rest;
+    let turn = suspects.iter().map(|delivery| delivery.delivered).max().unwrap_or(0);
+    let by = usize::try_from(turn).unwrap_or(0).checked_rem(suspects.len()).unwrap_or(0);
+    suspects.rotate_left(by);
+    suspects
+}
+
+/// Waits out trouble of the bus with messages in hand: handed back, they would be counted and look like
+/// poison in the end.
+pub(crate) struct Patience {
+    consumer: ConsumerName,
+    backoff: Backoff,
+}
+
+impl Patience {
+    pub(crate) fn new(consumer: ConsumerName) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5), consumer as u64);
+        Self { consumer, backoff }
+    }
+
+    /// Whether what came of the messages was trouble of the bus. Then they are kept, and some time has
+    /// passed; false once shutdown is asked for.
+    pub(crate) async fn try_again<T>(
+        &mut self,
+        core: &Core,
+        came: &Result<T, ReadError>,
+        deliveries: &[Delivery],
+        shutdown: &Shutdown,
+    ) -> bool {
+        let Some(error) = came.as_ref().err().filter(|error| error.is_trouble_of_the_bus()) else { return false };
+        core.metrics.errors.get_or_create(&ConsumerLabels { consumer: self.consumer.name() }).inc();
+        tracing::debug!(%error, consumer = self.consumer.name(), "messages are kept until the bus can be used");
+        for delivery in deliveries {
+            if let Err(error) = delivery.in_progress().await {
+                tracing::debug!(%error, id = delivery.id, "can't be kept; it comes again by itself");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => false,
+            () = tokio::time::sleep(self.backoff.next()) => true,
+        }
+    }
 }

@@ -5,21 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, TimeZone as _, Utc};
 use evenkeel_bus::{
-    BucketName, Bus, Cluster, ConsumerName, EvidenceSubject, Key, MemoryBus, MemoryOptions, Publish, Stream, Subject,
-    TraceContext, Trouble,
+    Bucket, BucketName, Bus, BusError, Change, Cluster, Consume, ConsumerName, Entry, EvidenceSubject, Key, MemoryBus,
+    MemoryOptions, Publish, Published, Request, Status, Stored, Stream, Subject, TraceContext, Trouble, WakeUp,
 };
 use evenkeel_model::{
     Clock, Finding, Incident, Kind, Meta, ObjectRef, Outcome, Phase, Pod, Proposal, Query, Revision, Severity, Signal,
     SignalState, Snapshot, Source, Workload,
 };
+use evenkeel_planner::{Arrival, fold};
 use evenkeel_reasoner::{Config, Metrics, Parts, run};
 use evenkeel_runtime::metrics::Registry;
 use evenkeel_runtime::{Health, Shutdown};
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -83,19 +88,37 @@ impl World {
     }
 
     fn start_reasoner(&mut self) {
+        drop(self.start_reasoner_on(Arc::new(self.bus.clone())));
+    }
+
+    fn start_reasoner_on(&mut self, bus: Arc<dyn Bus>) -> Registry {
+        let mut registry = Registry::default();
         let shutdown = Shutdown::new();
         let parts = Parts {
             config: Config::default(),
             cluster: "test".to_owned(),
             namespace: "evenkeel".to_owned(),
-            bus: Arc::new(self.bus.clone()),
+            bus,
             clock: self.clock.clone(),
             health: Health::new(),
-            metrics: Metrics::register(&mut Registry::default()),
+            metrics: Metrics::register(&mut registry),
         };
         let token = shutdown.clone();
         let task = tokio::spawn(async move { run(parts, token).await.unwrap() });
         self.reasoners.push((shutdown, task));
+        registry
+    }
+
+    /// Puts an incident of a Deployment into the bucket.
+    async fn put_incident(&self, name: &str, change: impl FnOnce(&mut Incident)) -> ObjectRef {
+        let (root, now) = (deployment(name), self.clock.now());
+        let signal = signal(&root, 0, SignalState::Firing, now, vec![]);
+        let mut incident = fold(None, &[Arrival { signal, traceparent: None }], now).unwrap();
+        change(&mut incident);
+        let incidents = self.bus.bucket(BucketName::Incidents).await.unwrap();
+        let value = serde_json::to_vec(&incident).unwrap();
+        incidents.create(&Key::new(root.key("test")).unwrap(), value.into()).await.unwrap();
+        root
     }
 
     /// Ends a reasoner wherever it is.
@@ -122,6 +145,12 @@ impl World {
             by_name.insert((proposal.proposed_at, proposal.name()), proposal);
         }
         by_name.into_values().collect()
+    }
+
+    /// How often a proposal was published, repeated ones among them.
+    async fn publications(&self) -> usize {
+        let stored: Vec<_> = self.bus.replay(Stream::Proposals, None).await.unwrap().collect().await;
+        stored.len()
     }
 
     async fn incident(&self, root: &ObjectRef) -> Option<Incident> {
@@ -228,6 +257,7 @@ fn crashing(target: ObjectRef, now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        suppressed: None,
     }
 }
 
@@ -249,6 +279,7 @@ fn signal(root: &ObjectRef, pod: usize, state: SignalState, at: DateTime<Utc>, c
         labels: BTreeMap::new(),
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
         starts_at: at,
         ends_at: (state == SignalState::Resolved).then_some(at + chrono::Duration::hours(1)),
         observed_at: at,
@@ -314,6 +345,29 @@ async fn an_incident_survives_whoever_worked_on_it() {
     let targets: BTreeSet<&str> = proposals.iter().map(|proposal| proposal.target.name.as_str()).collect();
     assert_eq!(targets.len(), 30, "each root has its proposal");
     assert_eq!(proposals.len(), 30, "and only one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proposal_that_is_on_the_bus_is_not_published_again() {
+    let mut world = World::new().await;
+    world.start_reasoner();
+    let cart = deployment("cart");
+    world.publish(&signal(&cart, 0, SignalState::Firing, world.clock.now(), vec![])).await;
+    pass(70).await;
+    assert_eq!(world.publications().await, 1);
+    // More of the same comes, another reasoner takes over, and time passes, beyond the time for which
+    // the bus itself knows a repeated message.
+    for pod in 1..8 {
+        pass(90).await;
+        world.publish(&signal(&cart, pod, SignalState::Firing, world.clock.now(), vec![])).await;
+        if pod == 4 {
+            world.kill_reasoner();
+            world.start_reasoner();
+        }
+    }
+    pass(60).await;
+    assert_eq!(world.incident(&cart).await.unwrap().signals.len(), 8);
+    assert_eq!(world.publications().await, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,4 +441,211 @@ fn a_bus_that_is_away_is_waited_for() {
         pass(300).await;
         assert_eq!(world.proposals().await.len(), 1);
     });
+}
+
+/// A wave of three Deployments on a node, all folded.
+async fn wave(world: &World) -> (ObjectRef, Vec<ObjectRef>, DateTime<Utc>) {
+    let node = ObjectRef::cluster_scoped(Kind::Node, "worker-1");
+    let roots: Vec<ObjectRef> = (0..3).map(|number| deployment(&format!("d-{number}"))).collect();
+    let began = world.clock.now();
+    for root in &roots {
+        world.publish(&signal(root, 0, SignalState::Firing, began, vec![node.clone()])).await;
+    }
+    pass(30).await;
+    assert_eq!(world.incident(&node).await.unwrap().members.len(), 3);
+    (node, roots, began)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_ends_with_the_last_of_its_members_whatever_is_said_of_their_causes() {
+    let mut world = World::new().await;
+    world.start_reasoner();
+    let (node, roots, began) = wave(&world).await;
+    for root in &roots {
+        assert_eq!(world.incident(&node).await.unwrap().closed_at, None);
+        // The node is ready again by then: the end names no cause.
+        world.publish(&signal(root, 0, SignalState::Resolved, began, vec![])).await;
+        pass(10).await;
+    }
+    let over = world.incident(&node).await.unwrap();
+    assert!(over.members.is_empty());
+    // The escalation of the wave may still be open; nothing of it fires any more.
+    assert_eq!(over.firing().count(), 0);
+    for proposal in world.proposals().await {
+        world.end(&proposal, Phase::Succeeded).await;
+    }
+    pass(30).await;
+    assert!(world.incident(&node).await.unwrap().closed_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_is_gone_holds_nobody() {
+    let mut world = World::new().await;
+    world.start_reasoner();
+    let (node, roots, _) = wave(&world).await;
+    pass(120).await;
+    assert_eq!(world.incident(&roots[0]).await.unwrap().parent, Some(node.clone()));
+    let about = |proposals: &[Proposal]| proposals.iter().any(|proposal| proposal.target.name == "d-0");
+    assert!(!about(&world.proposals().await));
+    let incidents = world.bus.bucket(BucketName::Incidents).await.unwrap();
+    incidents.remove(&Key::new(node.key("test")).unwrap()).await.unwrap();
+    pass(400).await;
+    assert!(about(&world.proposals().await), "it still fires, and nobody else speaks for it");
+    assert_eq!(world.incident(&roots[0]).await.unwrap().parent, None);
+}
+
+/// The memory bus, with a bucket of incidents that can't be written to for a while, and into which
+/// somebody writes just before anything is removed.
+struct Leaderless {
+    inner: MemoryBus,
+    refusals: Arc<AtomicU32>,
+}
+
+struct LeaderlessBucket {
+    inner: Arc<dyn Bucket>,
+    refusals: Arc<AtomicU32>,
+}
+
+impl LeaderlessBucket {
+    fn lead(&self) -> Result<(), BusError> {
+        let left = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map_or(Ok(()), |_| Err(BusError::Unavailable("no leader".to_owned())))
+    }
+}
+
+#[async_trait]
+impl Bucket for LeaderlessBucket {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, BusError> {
+        self.inner.get(key).await
+    }
+
+    async fn create(&self, key: &Key, value: Bytes) -> Result<u64, BusError> {
+        self.lead()?;
+        self.inner.create(key, value).await
+    }
+
+    async fn update(&self, key: &Key, value: Bytes, revision: u64) -> Result<u64, BusError> {
+        self.lead()?;
+        self.inner.update(key, value, revision).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), BusError> {
+        self.inner.remove(key).await
+    }
+
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError> {
+        // Just before it, somebody writes.
+        if let Some(found) = self.inner.get(key).await? {
+            self.inner.update(key, found.value, found.revision).await?;
+        }
+        self.inner.remove_at(key, revision).await
+    }
+
+    async fn keys(&self) -> Result<Vec<String>, BusError> {
+        self.inner.keys().await
+    }
+
+    async fn watch(&self) -> Result<BoxStream<'static, Result<Change, BusError>>, BusError> {
+        self.inner.watch().await
+    }
+}
+
+#[async_trait]
+impl Bus for Leaderless {
+    async fn publish(&self, message: Publish) -> Result<Published, BusError> {
+        self.inner.publish(message).await
+    }
+
+    async fn consume(&self, name: ConsumerName) -> Result<Box<dyn Consume>, BusError> {
+        self.inner.consume(name).await
+    }
+
+    async fn bucket(&self, name: BucketName) -> Result<Arc<dyn Bucket>, BusError> {
+        let inner = self.inner.bucket(name).await?;
+        Ok(match name {
+            BucketName::Incidents => Arc::new(LeaderlessBucket { inner, refusals: Arc::clone(&self.refusals) }),
+            _ => inner,
+        })
+    }
+
+    async fn request(
+        &self,
+        subject: EvidenceSubject,
+        payload: Bytes,
+        trace: TraceContext,
+        timeout: Duration,
+    ) -> Result<Bytes, BusError> {
+        self.inner.request(subject, payload, trace, timeout).await
+    }
+
+    async fn serve(&self, subject: EvidenceSubject) -> Result<BoxStream<'static, Request>, BusError> {
+        self.inner.serve(subject).await
+    }
+
+    async fn wake_at(&self, wake_up: WakeUp) -> Result<(), BusError> {
+        self.inner.wake_at(wake_up).await
+    }
+
+    async fn replay(
+        &self,
+        stream: Stream,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<BoxStream<'static, Result<Stored, BusError>>, BusError> {
+        self.inner.replay(stream, since).await
+    }
+
+    async fn status(&self) -> Result<Status, BusError> {
+        self.inner.status().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_the_bus_makes_no_message_poison() {
+    let mut world = World::new().await;
+    let refusals = Arc::new(AtomicU32::new(25));
+    let inner = world.bus.clone();
+    drop(world.start_reasoner_on(Arc::new(Leaderless { inner, refusals: Arc::clone(&refusals) })));
+    let cart = deployment("cart");
+    world.publish(&signal(&cart, 0, SignalState::Firing, world.clock.now(), vec![])).await;
+    pass(900).await;
+    assert_eq!(refusals.load(Ordering::Relaxed), 0, "more often than a message may be handed out");
+    let dead: Vec<_> = world.bus.replay(Stream::Dead, None).await.unwrap().collect().await;
+    assert!(dead.is_empty(), "{dead:?}");
+    assert_eq!(world.proposals().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_leaves_what_was_written_since_it_looked() {
+    let mut world = World::new().await;
+    let long_ago = world.clock.now() - chrono::Duration::days(8);
+    let closed = |incident: &mut Incident| incident.closed_at = Some(long_ago);
+    let (old, new) = (world.put_incident("old", closed).await, world.put_incident("new", |_| ()).await);
+    world.start_reasoner();
+    pass(90).await;
+    assert!(world.incident(&old).await.is_none() && world.incident(&new).await.is_some());
+    world.kill_reasoner();
+
+    let busy = world.put_incident("busy", closed).await;
+    let inner = world.bus.clone();
+    drop(world.start_reasoner_on(Arc::new(Leaderless { inner, refusals: Arc::default() })));
+    pass(90).await;
+    assert!(world.incident(&busy).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_need_a_person_are_named_or_counted() {
+    let mut world = World::new().await;
+    for number in 0..103 {
+        let told = |incident: &mut Incident| incident.needs_human = Some("nothing helped".to_owned());
+        world.put_incident(&format!("d-{number}"), told).await;
+    }
+    let registry = world.start_reasoner_on(Arc::new(world.bus.clone()));
+    pass(10).await;
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let of = |line: &&str| line.starts_with("incident_needs_human{");
+    let (beyond, named): (Vec<&str>, Vec<&str>) =
+        text.lines().filter(of).partition(|line| line.contains("incident=\"beyond\""));
+    assert!(named.len() == 100 && named.iter().all(|line| line.ends_with(" 1")), "{named:#?}");
+    assert!(beyond.len() == 1 && beyond[0].ends_with(" 3"), "{beyond:#?}");
 }

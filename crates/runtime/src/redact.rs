@@ -12,6 +12,8 @@ const MARK: &str = "[redacted]";
 const PATTERNS: &[(&str, &str)] = &[
     // PEM: keys and certificates alike, also those cut off or with escaped line ends.
     (r"-----BEGIN [A-Z0-9 ]{1,64}-----(?s:.*?)(?:-----END [A-Z0-9 ]{1,64}-----|\z)", MARK),
+    // The rest of one that began before the text does, as the end of a log may.
+    (r"\A(?s:.*)-----END [A-Z0-9 ]{1,64}-----", MARK),
     // User information in URLs.
     (r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]{0,31}://)[^\s/?#@'\x22]+@", "${scheme}[redacted]@"),
     // Authorization headers and what follows the scheme's name.
@@ -20,7 +22,7 @@ const PATTERNS: &[(&str, &str)] = &[
     (
         r#"(?ix)(?P<name>[\w.-]*(?:passw(?:or)?d|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|
            credential|authorization|cookie|client[_-]?key)[\w.-]*\\?["']?\s*(?:=|:)\s*)
-           (?:\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|(?:bearer|basic)\s+\S+|[^\s,;&"'}\])]+)"#,
+           (?:\[redacted\]|\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|(?:bearer|basic)\s+\S+|[^\s,;&"'}\])]+)"#,
         "${name}[redacted]",
     ),
     (
@@ -70,6 +72,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_redacted_stays_as_it_is() {
+        for secret in [
+            "password=hunter2hunter2",
+            "token: [x]",
+            "https://user:pw@host/",
+            "Authorization: Bearer abcdefgh1234",
+            "--token abc",
+        ] {
+            let once = text(secret);
+            assert_eq!(text(&once), once);
+        }
+    }
+
+    #[test]
     fn secrets_go_and_the_rest_stays() {
         let aws = ["AKIA", "IOSFODNN7EXAMPLE"].concat();
         for (found, expected) in [
@@ -85,6 +101,7 @@ mod tests {
             (&format!("id {aws} used"), "id [redacted] used"),
             ("a -----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- b", "a [redacted] b"),
             ("a -----BEGIN PRIVATE KEY-----\nMIIE cut off", "a [redacted]"),
+            ("MIIEv\nQIBAD\n-----END PRIVATE KEY-----\nstarting", "[redacted]\nstarting"),
         ] {
             assert_eq!(text(found), expected);
         }

@@ -11,8 +11,13 @@ mod engine;
 mod file;
 pub mod html;
 mod invariants;
+#[cfg(feature = "mutation")]
+mod mutation;
 pub mod road;
 mod runner;
+
+#[cfg(feature = "mutation")]
+pub use mutation::Mutation;
 
 pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
 pub use runner::{

@@ -56,6 +56,10 @@ pub struct ImageLife {
     #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub latency: Option<Duration>,
+    /// How it answers while something is so, which is written as under `needs`: what a feature flag in a ConfigMap
+    /// does to a program that runs. The last of several that are so counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub when: BTreeMap<String, Answers>,
     /// Services it calls for each request, `name` or `namespace/name`; it fails when they do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
@@ -82,6 +86,23 @@ pub struct ImageLife {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// How a program answers requests. What is not said stays as it is without it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Answers {
+    /// Share of requests that it answers with 500, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<f64>,
+    /// How long it takes to answer a request.
+    #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub latency: Option<Duration>,
+    /// CPU time that one request takes.
+    #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub cpu_per_request: Option<Duration>,
 }
 
 /// Why a registry gives no image.

@@ -106,6 +106,11 @@ impl Simulator {
         lock(&self.inner.interceptor).clone()
     }
 
+    /// Grows with every write to an object.
+    pub fn revision(&self) -> u64 {
+        self.state().store.revision()
+    }
+
     /// A client of a user. Must be called within a tokio runtime.
     pub fn client(&self, user: &str) -> kube::Client {
         self.client_with(user, Fuse::new())

@@ -3,7 +3,12 @@
 //! Rates are constant between two changes of the cluster, so that counts are rates times durations. There are no
 //! queues: a container answers every request after its latency, whatever the rate. A port is open when the pod's
 //! container names it, or names none. A request that no container answers is counted without a pod, as an ingress or
-//! a mesh would count it. A call that comes back to a service that waits for it fails.
+//! a mesh would count it. A call that comes back to a service that waits for it fails. Network policies and the pods'
+//! DNS policies count: see `reach`.
+
+mod reach;
+
+pub(crate) use reach::finds_services;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::controllers::program;
+use crate::controllers::{is_met, program};
 use crate::images::ImageLife;
 use crate::nodes::Power;
 use crate::simulator::Simulator;
@@ -333,11 +338,17 @@ impl Fates<'_> {
         let calls: Vec<Named> = life.calls.iter().map(|callee| named(callee, namespace)).collect();
         let mut good = 1.0 - life.error_rate;
         let mut seconds = life.latency.unwrap_or(LATENCY).as_secs_f64();
+        let finds_services = reach::finds_services(&pod);
         for callee in &calls {
+            if !finds_services {
+                good = 0.0;
+                continue;
+            }
             let fate = self.of(callee);
             good *= 1.0 - fate.fails;
             seconds += fate.seconds;
         }
+        let calls = if finds_services { calls } else { Vec::new() };
         End::Pod {
             share,
             pod: name(&pod).to_owned(),
@@ -358,7 +369,17 @@ impl Fates<'_> {
         let names_none = containers.iter().all(|container| items(container, "/ports").is_empty());
         let container = containers.iter().find(names).or_else(|| containers.first().filter(|_| names_none));
         let container = container.ok_or("503")?;
-        let life = program(&self.state.images, container).ok_or("503")?;
+        if !reach::admits(&self.state.store, pod, port) {
+            return Err("504");
+        }
+        let mut life = program(&self.state.images, container).ok_or("503")?;
+        for (need, answers) in &life.when.clone() {
+            if is_met(&self.state.store, pod, container, need) {
+                life.error_rate = answers.error_rate.unwrap_or(life.error_rate);
+                life.latency = answers.latency.or(life.latency);
+                life.cpu_per_request = answers.cpu_per_request.or(life.cpu_per_request);
+            }
+        }
         if !life.ports.is_empty() && !life.ports.iter().any(|open| i64::from(*open) == port) {
             return Err("503");
         }
@@ -388,12 +409,24 @@ impl Fates<'_> {
 impl Simulator {
     /// From now on users send these requests, and no others.
     pub fn set_traffic(&self, flows: Vec<Traffic>) {
+        self.change_traffic(|all| *all = flows);
+    }
+
+    /// From now on users send so many requests to this service.
+    pub fn set_rate(&self, flow: Traffic) {
+        self.change_traffic(|all| {
+            all.retain(|known| known.service != flow.service);
+            all.push(flow);
+        });
+    }
+
+    fn change_traffic(&self, change: impl FnOnce(&mut Vec<Traffic>)) {
         let mut state = self.state();
         let now = state.now();
         let mut requests = std::mem::take(&mut state.traffic);
         requests.since.get_or_insert(now);
         requests.advance(&state, now);
-        requests.flows = flows;
+        change(&mut requests.flows);
         requests.looked = None;
         requests.advance(&state, now);
         state.traffic = requests;

@@ -76,14 +76,17 @@ pub(crate) fn test_image_prefix() -> Option<String> {
     read(TEST_IMAGE_PREFIX)
 }
 
+// None of these names begins with EVENKEEL_: the engines that tests start take such variables for keys of
+// their configuration.
+
 /// Names a foreign cluster's kubeconfig for test processes.
-pub(crate) const TEST_KUBECONFIG: &str = "EVENKEEL_TEST_KUBECONFIG";
+pub(crate) const TEST_KUBECONFIG: &str = "XTASK_TEST_KUBECONFIG";
 
 /// Names, for test processes, what stands before `app:TAG` in a foreign cluster.
-pub(crate) const TEST_IMAGE_PREFIX: &str = "EVENKEEL_TEST_IMAGE_PREFIX";
+pub(crate) const TEST_IMAGE_PREFIX: &str = "XTASK_TEST_IMAGE_PREFIX";
 
 /// Names the `xtask` program for test processes.
-pub(crate) const XTASK: &str = "EVENKEEL_XTASK";
+pub(crate) const XTASK: &str = "XTASK_BIN";
 
 /// Cargo's own program, as cargo names it to what it runs.
 pub(crate) fn cargo() -> String {
@@ -100,6 +103,13 @@ pub(crate) fn workspace() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_test_processes_are_told_is_no_configuration_of_the_engines_they_start() {
+        for name in [TEST_KUBECONFIG, TEST_IMAGE_PREFIX, XTASK] {
+            assert!(!name.starts_with("EVENKEEL_"), "{name}");
+        }
+    }
 
     #[test]
     fn a_program_built_anew_is_found_in_its_place() {

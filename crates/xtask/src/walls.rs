@@ -18,6 +18,15 @@ struct Metadata {
 struct Package {
     id: String,
     name: String,
+    features: BTreeMap<String, Vec<String>>,
+    dependencies: Vec<Wanted>,
+}
+
+/// A dependency as a package's manifest has it, with the features it asks for.
+#[derive(Deserialize)]
+struct Wanted {
+    name: String,
+    features: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +38,7 @@ struct Resolve {
 struct Node {
     id: String,
     deps: Vec<Dependency>,
+    features: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,10 +52,7 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
-/// What each package links directly, by name; not what only its tests or build scripts use.
-struct Links(BTreeMap<String, BTreeSet<String>>);
-
-impl Links {
+impl Metadata {
     fn read() -> Self {
         let output = Command::new(env::cargo())
             .args(["metadata", "--format-version", "1", "--locked"])
@@ -53,7 +60,16 @@ impl Links {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let metadata: Metadata = serde_json::from_slice(&output.stdout).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// What each package links directly, by name; not what only its tests or build scripts use.
+struct Links(BTreeMap<String, BTreeSet<String>>);
+
+impl Links {
+    fn read() -> Self {
+        let metadata = Metadata::read();
         let names: BTreeMap<&str, &str> =
             metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
         let links = metadata.resolve.nodes.iter().map(|node| {
@@ -155,6 +171,47 @@ fn the_reasoner_has_no_way_to_the_cluster() {
 fn nats_is_spoken_in_the_bus_alone() {
     // The benches compare the bus with NATS itself.
     assert_eq!(Links::read().who_links_directly("async-nats"), BTreeSet::from(["evenkeel-bus", "evenkeel-tests"]));
+}
+
+/// What the simulations' check of themselves switches off can't be switched off in what people run.
+#[test]
+fn no_binary_can_do_without_a_protection() {
+    const MUTATION: &str = "mutation";
+    let metadata = Metadata::read();
+    let on: Vec<&str> = metadata
+        .resolve
+        .nodes
+        .iter()
+        .filter(|node| node.features.iter().any(|feature| feature == MUTATION))
+        .map(|node| node.id.as_str())
+        .collect();
+    assert!(on.is_empty(), "on by default: {on:?}");
+    for package in metadata.packages.iter().filter(|package| package.name.starts_with("evenkeel")) {
+        for wanted in &package.dependencies {
+            let asked = wanted.features.iter().any(|feature| feature == MUTATION);
+            assert!(!asked, "{} asks for it of {}", package.name, wanted.name);
+        }
+        for (feature, enables) in &package.features {
+            let passes_on = enables.iter().any(|it| it == MUTATION || it.ends_with("/mutation"));
+            let is_the_check = package.name == "evenkeel-scenarios" && feature == MUTATION;
+            assert!(!passes_on || is_the_check, "{}: feature {feature} enables it", package.name);
+        }
+    }
+    // Asked for by hand it does not compile: `Parts` has fields then that the binary does not set.
+    for field in ["mutation:", "mutation,", "Mutation", "believes_pod_labels"] {
+        let found = uses("evenkeel", field);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+    // And each is switched off in one place.
+    for (room, place) in [
+        ("gateway", "Mutation::Ledger"),
+        ("gateway", "Mutation::Fence"),
+        ("gateway", "Mutation::Indication"),
+        ("gateway", "Mutation::Verification"),
+        ("observer", "self.believes_pod_labels"),
+    ] {
+        assert_eq!(uses(room, place).len(), 1, "{place}");
+    }
 }
 
 #[test]

@@ -146,12 +146,12 @@ async fn a_lost_or_older_bucket_is_made_good_by_the_store() {
     let world = World::new().await;
     let all = made_up(0, 600);
     let log = world.open().await.append(&all[..300]).await.unwrap();
-    let then = world.bucket.get(&bucket_key().unwrap()).await.unwrap().unwrap().value;
+    let then = world.bucket.get(&bucket_key(key().public()).unwrap()).await.unwrap().unwrap().value;
     log.append(&all[300..500]).await.unwrap();
     for restored in [None, Some(then)] {
         let lost = World { store: world.store.clone(), bucket: bucket().await };
         if let Some(value) = restored {
-            lost.bucket.create(&bucket_key().unwrap(), value).await.unwrap();
+            lost.bucket.create(&bucket_key(key().public()).unwrap(), value).await.unwrap();
         }
         assert_eq!(lost.open().await.size(), 500);
     }
@@ -188,7 +188,7 @@ async fn two_pasts_stop_the_log() {
     }
     let stranger = Arc::new(SigningKey::new("test", [8; 32]).unwrap());
     let error = Log::open(Parts { key: stranger, ..ours.parts() }).await.unwrap_err();
-    assert!(matches!(error, LogError::NotOurs { place: "bucket", .. }), "{error}");
+    assert!(matches!(error, LogError::NotOurs { place: "store", .. }), "{error}");
 }
 
 #[tokio::test]
@@ -198,4 +198,22 @@ async fn repeats_are_known_by_their_ids_a_good_while() {
     assert!(!log.has_lately("r-2600/Verifying"));
     let again = Log::open(log.parts.clone()).await.unwrap();
     assert!(again.has_lately("r-600/Verifying") && !again.has_lately("r-100/Verifying"));
+}
+
+/// The key is changed: a new log begins in a store of its own, whatever the bucket has of the old one.
+#[tokio::test]
+async fn another_key_begins_another_log_and_leaves_the_old_one() {
+    let world = World::new().await;
+    let all = made_up(0, 40);
+    world.open().await.append(&all[..10]).await.unwrap();
+    let next = Parts {
+        store: Arc::new(MemoryStore::default()),
+        bucket: world.bucket.clone(),
+        key: Arc::new(SigningKey::new("test-2", [8; 32]).unwrap()),
+    };
+    let log = Log::open(next.clone()).await.unwrap().append(&all[10..]).await.unwrap();
+    assert_eq!(log.size(), 30);
+    assert_eq!(verify(&*next.store, next.key.public(), &[]).await.unwrap().faults, []);
+    assert_eq!(world.open().await.size(), 10);
+    world.holds(&all[..10], "the old log").await;
 }

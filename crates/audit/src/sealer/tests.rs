@@ -13,6 +13,7 @@ fn parts(bus: &MemoryBus, store: Arc<dyn Store>, holder: &str) -> SealerParts {
         bus: Arc::new(bus.clone()),
         store,
         key: key(),
+        accepted: Vec::new(),
         holder: holder.to_owned(),
         config: Config { lease: Span::seconds(9), ..Config::default() },
         health: Health::new().part("audit"),
@@ -129,6 +130,22 @@ async fn nothing_is_acknowledged_while_the_store_is_away() {
     let audit = status.consumers.iter().find(|it| it.name == "gateway-audit").unwrap();
     assert_eq!(audit.pending + audit.unacknowledged, 10);
     assert!(store.objects().is_empty());
+    shutdown.cancel();
+    sealer.await.unwrap().unwrap();
+}
+
+/// While the key is being changed, gateways with the old one and gateways with the new one run side by side.
+#[tokio::test(start_paused = true)]
+async fn records_of_gateways_with_a_key_that_is_accepted_are_sealed() {
+    let (bus, store, shutdown) = (bus(), Arc::new(MemoryStore::default()), Shutdown::new());
+    let other = crate::SigningKey::new("test-2", [9; 32]).unwrap();
+    tell(&bus, 0, 2).await;
+    publish(&bus, "theirs", MessageKey::of(&other).wrap(&made_up(2, 3)[0])).await;
+    let parts = SealerParts { accepted: vec![MessageKey::of(&other)], ..parts(&bus, store.clone(), "a") };
+    let sealer = tokio::spawn(seal(parts, shutdown.clone()));
+    wait_until_sealed(&bus).await;
+    has(&store, 3).await;
+    assert_eq!(bus.replay(Stream::Dead, None).await.unwrap().count().await, 0);
     shutdown.cancel();
     sealer.await.unwrap().unwrap();
 }

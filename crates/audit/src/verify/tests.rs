@@ -179,6 +179,11 @@ async fn a_cut_off_end_and_a_rewritten_past_are_found_by_a_checkpoint_kept_elsew
     let late = Checkpoint::sign(&key(), 400, Hash([1; 32])).note;
     assert_eq!(found(&older, std::slice::from_ref(&late)).await, [Fault::Truncated { kept: 400, found: 300 }]);
 
+    // A size that is known will do, too.
+    let expecting = async |size| verify(&*older, key().public(), &[]).await.unwrap().expecting(size).faults;
+    assert_eq!(expecting(300).await, []);
+    assert_eq!(expecting(301).await, [Fault::Truncated { kept: 301, found: 300 }]);
+
     let rewritten = Arc::new(MemoryStore::default());
     let parts = crate::LogParts { store: rewritten.clone(), bucket: crate::testing::bucket().await, key: key() };
     let mut records = made_up(0, 500);

@@ -130,6 +130,10 @@ impl Bucket for JetStreamBucket {
         Ok(())
     }
 
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError> {
+        self.write(key, Bytes::new(), revision, true).await.map(|_| ())
+    }
+
     async fn keys(&self) -> Result<Vec<String>, BusError> {
         let last = direct::stream_info(&self.link, &self.place.stream).await?.state.last_sequence;
         let (stream, filter) = (self.place.stream.clone(), self.place.filter());

@@ -58,6 +58,17 @@ impl Bucket for MemoryBucket {
         Ok(())
     }
 
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError> {
+        {
+            let mut state = self.shared.lock();
+            state.ready()?;
+            let lost = |_| BusError::Conflict { key: key.as_str().to_owned() };
+            state.table(self.name).remove_at(key.as_str(), revision).map_err(lost)?;
+        }
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
     async fn keys(&self) -> Result<Vec<String>, BusError> {
         let mut state = self.shared.lock();
         state.ready()?;

@@ -47,6 +47,15 @@ impl Table {
         there
     }
 
+    /// Removes when the key is at `expected`.
+    pub(super) fn remove_at(&mut self, key: &str, expected: u64) -> Result<(), Lost> {
+        if self.get(key).map(|entry| entry.revision) != Some(expected) {
+            return Err(Lost);
+        }
+        self.write(key, None);
+        Ok(())
+    }
+
     fn write(&mut self, key: &str, value: Option<Bytes>) -> u64 {
         self.last += 1;
         let slot = Slot { revision: self.last, value };

@@ -53,8 +53,8 @@ pub(super) fn deletion_asked_at(meta: &ObjectMeta) -> Option<DateTime<Utc>> {
 }
 
 /// The narrower of two modes. A word we don't know was meant to narrow something: `off`.
-fn narrower(object: Option<&str>, namespace: Option<&str>) -> Option<String> {
-    let modes = [object, namespace];
+pub fn narrower(one: Option<&str>, other: Option<&str>) -> Option<String> {
+    let modes = [one, other];
     let mut words = modes.iter().flatten().map(|word| word.trim());
     let mut narrowest = None;
     if let Some(first) = words.next() {

@@ -9,7 +9,7 @@ mod time;
 mod workload;
 
 pub use job::job;
-pub use meta::{controller_of, git_ops_of, git_ops_tool, meta, owner_kind};
+pub use meta::{controller_of, git_ops_of, git_ops_tool, meta, narrower, owner_kind};
 pub use node::{node, planned_disruption};
 pub use pod::{OVERDUE_SLACK, pod, worst_first};
 pub use revision::{belongs_to, template_hash, template_of_revision};

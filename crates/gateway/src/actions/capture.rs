@@ -96,7 +96,8 @@ async fn log(pods: &Api<core::Pod>, pod: &Pod, container: Option<&core::Containe
         ..LogParams::default()
     };
     match within(pods.logs(&pod.name, &params)).await {
-        Ok(text) => text.lines().map(|line| format!("log: {line}")).collect(),
+        // Redacted as a whole: a key spans lines.
+        Ok(text) => redact::text(&text).lines().map(|line| format!("log: {line}")).collect(),
         Err(reason) => vec![format!("log: not to be had: {reason}")],
     }
 }
@@ -150,6 +151,22 @@ mod tests {
             "type": "Warning", "reason": "BackOff", "message": "Back-off pulling image", "count": 7}));
         let snapshot = read(&api, Kind::Deployment, "cart").await;
         insta::assert_snapshot!(capture(&api.client(), &snapshot).await.join("\n"));
+    }
+
+    #[tokio::test]
+    async fn of_a_key_that_spans_lines_nothing_is_kept() {
+        let api = FakeApi::new(SHOP);
+        let snapshot = read(&api, Kind::Deployment, "cart").await;
+        for (log, kept) in [
+            ("up\n-----BEGIN PRIVATE KEY-----\nMIIEvQ\nQIBAD\n-----END PRIVATE KEY-----\ndown\n", vec!["up", "down"]),
+            ("up\n-----BEGIN PRIVATE KEY-----\nMIIEvQ\nQIBAD\n", vec!["up"]),
+            ("MIIEvQ\nQIBAD\n-----END PRIVATE KEY-----\ndown\n", vec!["down"]),
+        ] {
+            api.text("/pods/cart-69f6589c46-hvsh5/log", log);
+            let lines = capture(&api.client(), &snapshot).await.join("\n");
+            assert!(!lines.contains("MIIEvQ") && !lines.contains("QIBAD"), "{log:?}: {lines}");
+            assert!(kept.iter().all(|kept| lines.contains(&format!("log: {kept}"))), "{log:?}: {lines}");
+        }
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use evenkeel_cluster::{ReadError, Stamp, WriteError};
 use evenkeel_model::{Action, ApiRequest, ObjectRef, Plan, Proposal, Snapshot, Verb};
+pub(crate) use guards::git_ops_owner;
 pub(crate) use probe::{Probe, probe};
 use serde_json::Value;
 

@@ -2,18 +2,28 @@
 //!
 //! Indicated when the workload is not well because of its current revision: pods of it can't start or
 //! keep crashing, its rollout is past its deadline, or its pods can't be created; and there is an
-//! earlier revision that is, or is known to have been, available. Not while the rollout still makes
+//! earlier revision that is, or is known to have been, available. A revision that was available and has
+//! been current for hours is not what broke, nor is one whose pods can't be created for want of quota or
+//! because a webhook does not answer. Not while the rollout still makes
 //! progress, not when it is paused, and not when GitOps owns the template, which would write it back.
 //!
 //! The content is the ReplicaSet's or ControllerRevision's, as the API holds it. A Deployment's
 //! strategy is in no revision and stays as it is.
 
 use async_trait::async_trait;
+use chrono::Duration;
 use evenkeel_cluster::{Patch, revision_template};
 use evenkeel_model::{Plan, RollbackTo, Snapshot, Workload};
 use serde_json::Value;
 
 use super::{Acting, Context, Indication, PlanError, draft, guards};
+
+/// A revision that was available is still to blame for so long after it became the current one: the
+/// hour that playbooks look back for a change, and the hour that a proposal may live.
+const BLAMED_FOR: Duration = Duration::hours(2);
+/// Why pods can't be created that no revision is to blame for, in the API server's words.
+const NOT_THE_REVISIONS: [&str; 3] =
+    ["exceeded quota", "failed calling webhook", "unable to create new content in namespace"];
 
 pub(super) struct RollbackWorkload(pub(super) evenkeel_model::RollbackWorkload);
 
@@ -95,14 +105,21 @@ pub(super) fn workload_to_repair(snapshot: &Snapshot) -> Result<&Workload, Strin
 }
 
 fn fault_of_revision(snapshot: &Snapshot, workload: &Workload) -> Option<String> {
-    if let Some(pod) = guards::failing_pod(snapshot, workload) {
+    let was_available = guards::current_revision(snapshot, workload).is_some_and(|it| it.was_available);
+    // Not known since when: not new.
+    let is_new = workload.template_changed_at.is_some_and(|at| snapshot.taken_at - at < BLAMED_FOR);
+    if let Some(pod) = guards::failing_pod(snapshot, workload).filter(|_| is_new || !was_available) {
         let what = if pod.waiting.is_empty() { pod.phase.clone() } else { pod.waiting.join(", ") };
         return Some(format!("pod {} of its newest revision: {what}", pod.name));
     }
     if workload.deadline_exceeded {
         return Some("its rollout is past its progress deadline".to_owned());
     }
-    workload.replica_failure.as_ref().map(|failure| format!("its pods can't be created: {failure}"))
+    let failure = workload.replica_failure.as_ref().filter(|failure| {
+        // Pods of it could be created before.
+        !was_available && !NOT_THE_REVISIONS.iter().any(|words| failure.contains(words))
+    });
+    failure.map(|failure| format!("its pods can't be created: {failure}"))
 }
 
 /// The live template, when it is the one the snapshot was judged by.
@@ -176,6 +193,41 @@ mod tests {
             pod.waiting = if pod.ready { vec!["CrashLoopBackOff".to_owned()] } else { Vec::new() };
         }
         assert!(refusal(&ROLLBACK, &snapshot).contains("not its newest revision"));
+    }
+
+    /// The current revision was available, or not, and has been current for so many hours.
+    async fn cart(was_available: bool, hours: i64) -> Snapshot {
+        let mut snapshot = read(&FakeApi::new(SHOP), Kind::Deployment, "cart").await;
+        let changed_at = snapshot.taken_at - Duration::hours(hours);
+        let workload = snapshot.workload.as_mut().unwrap();
+        (workload.deadline_exceeded, workload.template_changed_at) = (false, Some(changed_at));
+        let current = workload.template_hash.clone();
+        let is_current = |it: &&mut evenkeel_model::Revision| it.template_hash == current;
+        snapshot.revisions.iter_mut().find(is_current).unwrap().was_available = was_available;
+        snapshot
+    }
+
+    #[tokio::test]
+    async fn a_revision_that_served_for_hours_is_not_to_blame_for_its_pods() {
+        assert!(is_indicated(&ROLLBACK, &cart(false, 48).await), "it never was available");
+        assert!(is_indicated(&ROLLBACK, &cart(true, 1).await), "it crashes soon after it came up");
+        let served = cart(true, 48).await;
+        assert!(refusal(&ROLLBACK, &served).contains("not its newest revision"), "{}", refusal(&ROLLBACK, &served));
+    }
+
+    #[tokio::test]
+    async fn pods_that_can_not_be_created_are_a_fault_of_the_revision_only_when_it_is_one() {
+        let failing = |was_available, words: &'static str| async move {
+            let mut snapshot = cart(was_available, 1).await;
+            snapshot.pods.retain(|pod| pod.ready);
+            snapshot.workload.as_mut().unwrap().replica_failure =
+                Some(format!("FailedCreate: pods \"cart-1\" {words}"));
+            fault_of_revision(&snapshot, snapshot.workload.as_ref().unwrap())
+        };
+        assert!(failing(false, "is invalid: spec.containers[0].image: Required value").await.is_some());
+        assert_eq!(failing(true, "is invalid: spec.containers[0].image: Required value").await, None);
+        assert_eq!(failing(false, "is forbidden: exceeded quota: small, requested: pods=1").await, None);
+        assert_eq!(failing(false, "failed calling webhook \"check.example.com\": timeout").await, None);
     }
 
     #[tokio::test]

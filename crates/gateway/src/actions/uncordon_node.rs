@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 use evenkeel_cluster::{Patch, Stamp};
-use evenkeel_model::{FIELD_MANAGER, Node, Plan, Snapshot};
+use evenkeel_model::{Plan, Snapshot};
 
 use super::cordon_node::node_to_keep;
 use super::{Acting, Context, Indication, PlanError, Well, draft};
@@ -48,15 +48,9 @@ fn why(snapshot: &Snapshot) -> Result<String, String> {
     if !node.ready || !node.pressure.is_empty() {
         return Err("it is not ready, or under pressure".to_owned());
     }
-    let stamp = our_cordon(snapshot, node).ok_or("its cordon is not ours")?;
-    Ok(format!("it is ready again, and {} cordoned it", stamp.remediation))
-}
-
-fn our_cordon(snapshot: &Snapshot, node: &Node) -> Option<Stamp> {
     // The only field of a node's spec that we write is the cordon, and whoever writes it next owns it.
-    let wrote = snapshot.meta.as_ref()?.writers.iter().any(|writer| writer.manager == FIELD_MANAGER);
-    let stamp: Stamp = node.stamp.as_deref()?.parse().ok()?;
-    (wrote && !stamp.undo).then_some(stamp)
+    let stamp = snapshot.meta.as_ref().and_then(Stamp::standing).ok_or("its cordon is not ours")?;
+    Ok(format!("it is ready again, and {} cordoned it", stamp.remediation))
 }
 
 #[cfg(test)]
@@ -88,8 +82,8 @@ mod tests {
             change(&mut snapshot);
             refusal(&UncordonNode, &snapshot)
         };
-        assert!(changed(|it| it.node.as_mut().unwrap().stamp = None).contains("not ours"));
-        assert!(changed(|it| it.node.as_mut().unwrap().stamp = Some("r-9/2/undo".into())).contains("not ours"));
+        assert!(changed(|it| it.meta.as_mut().unwrap().stamp = None).contains("not ours"));
+        assert!(changed(|it| it.meta.as_mut().unwrap().stamp = Some("r-9/2/undo".into())).contains("not ours"));
         assert!(changed(|it| it.node.as_mut().unwrap().ready = false).contains("not ready"));
         assert!(changed(|it| it.node.as_mut().unwrap().unschedulable = false).contains("not cordoned"));
         let theirs = changed(|it| {

@@ -79,6 +79,10 @@ impl Plane {
                 "reading and the dry run took too long: less than {limit} was left on the claim"
             ));
         }
+        let expires_at = draft.proposal().expires_at;
+        if expires_at <= self.now() {
+            return Sending::NotDone(format!("its time ran out at {expires_at}"));
+        }
         self.sent().insert(draft.name(), claim.epoch);
         match self.send(draft, &plan.request, false).await {
             Ok(()) => Sending::Done,
@@ -149,6 +153,10 @@ impl Plane {
         };
         if let Probe::Done(why) = self.look_for_effect(&draft).await? {
             return self.record(draft, &format!("found done ({why})")).await;
+        }
+        #[cfg(feature = "mutation")]
+        if self.mutation == Some(crate::Mutation::Fence) {
+            return Box::pin(self.act(draft, true)).await;
         }
         // It may still be under way, here or at the API server: only its effect says something yet.
         let settled_at = claim.until + self.config.server_request_timeout.chrono();

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use evenkeel_cluster::Stamp;
-use evenkeel_model::{Claim, Phase, Plan, Span, Step};
+use evenkeel_model::{Claim, Phase, Plan, Proposal, Span, Step};
 use evenkeel_policy::ledger::{self, ClaimAsk, ClaimRefused};
 use evenkeel_policy::{EffectiveRates, Judgement};
 use evenkeel_runtime::trace;
@@ -17,8 +17,8 @@ const MAX_REQUEST: usize = 256 * 1024;
 /// The largest inverse; what is larger can't be undone.
 const MAX_INVERSE: usize = 128 * 1024;
 
-/// How soon a target that seems not to need it is looked at again, and each time so much later than
-/// the time that has passed: at no interval that could keep step with a container's crashes.
+/// How soon a target that seems not to need it, or not without people, is looked at again; each time
+/// later by a part of the time that has passed.
 const LOOK_AGAIN: Duration = Duration::seconds(1);
 
 /// Why the root is not claimed now.
@@ -53,22 +53,30 @@ impl Plane {
             draft.step(Step::Reconsider, now, "looked at again")?;
             draft.status.not_before = None;
         }
+        self.begin_on(draft, None).await
+    }
+
+    /// As [`Plane::begin`], on a look taken just now, or a new one.
+    pub(super) async fn begin_on(&self, draft: Draft, look: Option<Look>) -> Result<Next, DriveError> {
         let span = tracing::info_span!("gate.judge", remediation = draft.name());
         trace::set_parent(&span, draft.proposal().traceparent.as_deref());
-        match Box::pin(self.get_ready(draft)).instrument(span).await? {
+        match Box::pin(self.get_ready(draft, look)).instrument(span).await? {
             Ready::Settled(next) => Ok(next),
             Ready::Act(draft) => self.act(*draft, false).await,
         }
     }
 
-    async fn get_ready(&self, mut draft: Draft) -> Result<Ready, DriveError> {
+    async fn get_ready(&self, mut draft: Draft, look: Option<Look>) -> Result<Ready, DriveError> {
         let proposal = draft.proposal().clone();
-        let mut look = self.look(&proposal).await?;
+        let look = match look {
+            Some(look) => look,
+            None => self.look(&proposal).await?,
+        };
         let now = self.now();
         if draft.status.verdict.is_none() && !self.unindicated().contains_key(&draft.name()) {
             self.metrics.decided_after((now - proposal.proposed_at).to_std().unwrap_or_default());
         }
-        let (judgement, mut why) = match self.weigh(&mut draft, &look) {
+        let (judgement, why) = match self.weigh(&mut draft, &look) {
             Weighed::Go { judgement, why } => (judgement, why),
             Weighed::NotIndicated { reason } => {
                 return Ok(Ready::Settled(match self.patience_ends(&draft) {
@@ -97,12 +105,35 @@ impl Plane {
         if draft.phase() == Phase::Authorized {
             draft.step(Step::Claim, self.now(), "holds its root")?;
         }
+        let name = draft.name();
+        let draft = match Box::pin(self.plan_under_claim(draft, &proposal, look, why)).await {
+            Ok(Ready::Act(draft)) => draft,
+            Ok(settled) => return Ok(settled),
+            Err(error) => {
+                // Nothing was written of it yet, so nothing can have been sent: the root and the rates are others'.
+                if let Err(also) = self.change_ledger(|spec| ledger::release(spec, &name, true)).await {
+                    tracing::debug!(remediation = name, error = %also, "claim not given back; it ends by itself");
+                }
+                return Err(error);
+            }
+        };
+        Ok(Ready::Act(Box::new(self.save(*draft).await?)))
+    }
+
+    /// What is going to be done, with the root held; not written yet.
+    async fn plan_under_claim(
+        &self,
+        mut draft: Draft,
+        proposal: &Proposal,
+        mut look: Look,
+        mut why: String,
+    ) -> Result<Ready, DriveError> {
         if let Some(trouble) = self.ledger.clock_trouble() {
             return Ok(Ready::Settled(self.settle(draft, Step::Defer, trouble, None).await?));
         }
         // (2) Now that nobody else of us acts on it: is it what it was?
-        if !self.is_unchanged(&proposal, &look).await? {
-            look = self.look(&proposal).await?;
+        if !self.is_unchanged(proposal, &look).await? {
+            look = self.look(proposal).await?;
             why = match self.weigh(&mut draft, &look) {
                 Weighed::Go { why, .. } => why,
                 Weighed::NotIndicated { reason } => {
@@ -123,7 +154,7 @@ impl Plane {
         // (3) What is going to be sent, and how it is taken back.
         draft.step(Step::Begin, self.now(), format!("{why}: {}", plan.changes.join(", ")))?;
         draft.status.plan = Some(plan);
-        Ok(Ready::Act(Box::new(self.save(draft).await?)))
+        Ok(Ready::Act(Box::new(draft)))
     }
 
     /// When to look again at a target that seems not to need it; `None` once it has seemed so for
@@ -132,7 +163,7 @@ impl Plane {
         let now = self.now();
         let since = *self.unindicated().entry(draft.name()).or_insert(now);
         let until = since + self.config.indication_patience.chrono();
-        (now < until).then(|| until.min(now + LOOK_AGAIN + (now - since) * 2 / 5))
+        (now < until).then(|| until.min(next_look(since, now)))
     }
 
     /// Notes the verdict.
@@ -144,7 +175,7 @@ impl Plane {
                 (judgement, Weighed::Settle { step, reason, not_before })
             }
         };
-        if let Weighed::Go { .. } = weighed {
+        if !matches!(weighed, Weighed::NotIndicated { .. }) {
             self.unindicated().remove(&draft.name());
         }
         draft.status.target_well = look.snapshot.is_well();
@@ -161,6 +192,11 @@ impl Plane {
         draft: &Draft,
         judgement: Option<&Judgement>,
     ) -> Result<Result<Claim, NotClaimed>, DriveError> {
+        #[cfg(feature = "mutation")]
+        if self.mutation == Some(crate::Mutation::Ledger) {
+            let until = self.now() + self.config.claim.chrono();
+            return Ok(Ok(Claim { epoch: 1, until, holder: self.holder.clone() }));
+        }
         let (name, proposal) = (draft.name(), draft.proposal());
         let no_rates = EffectiveRates::default();
         let ask = ClaimAsk {
@@ -168,6 +204,7 @@ impl Plane {
             root: &proposal.root,
             target: &proposal.target,
             action: proposal.action.name(),
+            playbook: &proposal.playbook.name,
             rates: judgement.map_or(&no_rates, |judgement| &judgement.rates),
             concurrent: judgement.map(|judgement| judgement.concurrent.as_slice()).unwrap_or_default(),
             holder: &self.holder,
@@ -251,10 +288,15 @@ impl Plane {
         }
         let draft = self.save(draft).await?;
         match draft.phase() {
-            Phase::AwaitingApproval => Ok(Next::At(expires_at)),
+            Phase::AwaitingApproval => Ok(Next::At(next_look(now, now).min(expires_at))),
             _ => self.finish(draft).await,
         }
     }
+}
+
+/// At no interval that could keep step with a container's crashes.
+pub(super) fn next_look(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + LOOK_AGAIN + (now - since) * 2 / 5
 }
 
 enum Ready {

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step};
-use evenkeel_policy::{Context, Judgement, PolicySource, Question, judge, needs_labels};
+use evenkeel_model::{Action, ActionName, Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step, Workload};
+use evenkeel_policy::{Context, Disruption, GitOps, Judgement, PolicySource, Question, judge, needs_labels};
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 
 use crate::actions::{self, Indication};
 use crate::error::ApiError;
-use crate::index::names_same;
 use crate::plane::{DriveError, Plane};
 
 /// How long what was read of target and policies counts as read just now.
@@ -22,6 +21,8 @@ pub(super) struct Look {
     policies: Vec<PolicySource>,
     labels: BTreeMap<String, String>,
     root_is_related: bool,
+    /// The workload whose pods an action takes that is done to one of its pods, where it has one.
+    workload_of_pod: Option<Workload>,
 }
 
 /// What follows from a look.
@@ -37,24 +38,36 @@ pub(super) enum Considered {
 impl Plane {
     /// Reads target, policies and ownership.
     pub(super) async fn look(&self, proposal: &Proposal) -> Result<Look, DriveError> {
-        let (snapshot, policies, root_is_related) = futures::future::try_join3(
-            self.snapshot(&proposal.target),
-            async { Ok(self.policies.list().await?) },
-            self.root_is_related(proposal),
-        )
+        let (mut snapshot, policies) = futures::future::try_join(self.snapshot(&proposal.target), async {
+            Ok::<_, DriveError>(self.policies.list().await?)
+        })
         .await?;
-        let on_pod_of_root = || {
-            // A pod's incident may be its node's.
-            let node = snapshot.node.as_ref().map(|node| node.name.as_str());
-            proposal.root.kind == Kind::Node && snapshot.pod.is_some() && node == Some(proposal.root.name.as_str())
-        };
-        let root_is_related = root_is_related || on_pod_of_root();
+        let ownership = self.ownership(proposal, &snapshot).await?;
+        let root_is_related = ownership.is_root(proposal, &snapshot);
+        if let Some(meta) = &mut snapshot.meta {
+            meta.mode = ownership.mode;
+        }
         let labels = if needs_labels(&proposal.target, &policies) {
             self.labels(&proposal.target).await?
         } else {
             BTreeMap::new()
         };
-        Ok(Look { snapshot, policies, labels, root_is_related })
+        let workload_of_pod = self.workload_of_pod(proposal, &snapshot).await?;
+        Ok(Look { snapshot, policies, labels, root_is_related, workload_of_pod })
+    }
+
+    /// What a ready pod belongs to: taking it takes capacity, and how many others are away decides.
+    async fn workload_of_pod(&self, proposal: &Proposal, snapshot: &Snapshot) -> Result<Option<Workload>, DriveError> {
+        let target = &proposal.target;
+        if !proposal.action.name().is_mutating() || !snapshot.pod.as_ref().is_some_and(|pod| pod.ready) {
+            return Ok(None);
+        }
+        let owners = evenkeel_cluster::owners(&self.reader, target);
+        let owners = self.within(|| format!("reading the owners of {target}"), owners).await?;
+        match owners.iter().find(|owner| owner.kind.is_workload()) {
+            Some(owner) => Ok(self.snapshot(owner).await?.workload),
+            None => Ok(None),
+        }
     }
 
     /// The target and its surroundings, as they are now.
@@ -80,17 +93,6 @@ impl Plane {
         }
     }
 
-    /// The root is what is held and counted: a proposal does not choose it freely.
-    async fn root_is_related(&self, proposal: &Proposal) -> Result<bool, DriveError> {
-        if names_same(&proposal.root, &proposal.target) {
-            return Ok(true);
-        }
-        let target = &proposal.target;
-        let owners =
-            self.within(|| format!("reading the owners of {target}"), evenkeel_cluster::owners(&self.reader, target));
-        Ok(owners.await?.iter().any(|owner| names_same(owner, &proposal.root)))
-    }
-
     /// Whether what was read just now still holds: every act of ours on the target, and most of
     /// what befalls it, changes its version. One read from etcd instead of lists that wait for the
     /// API server's caches to hear of our own last write (about 100 ms with Kubernetes 1.36).
@@ -109,7 +111,7 @@ impl Plane {
         Ok(self.metadata(target).await?.and_then(|found| found.labels).unwrap_or_default())
     }
 
-    async fn metadata(&self, target: &ObjectRef) -> Result<Option<ObjectMeta>, DriveError> {
+    pub(super) async fn metadata(&self, target: &ObjectRef) -> Result<Option<ObjectMeta>, DriveError> {
         let kind = target.kind;
         let resource = ApiResource {
             group: kind.group().to_owned(),
@@ -136,7 +138,7 @@ impl Plane {
             return settle(None, Step::FindObsolete, format!("{} does not exist (any more)", proposal.target));
         }
         if !look.root_is_related {
-            let reason = format!("{} does not belong to {}, which is held for it", proposal.target, proposal.root);
+            let reason = format!("{} is not what {} belongs to as its owners tell", proposal.root, proposal.target);
             return settle(None, Step::Deny, reason);
         }
         let action = actions::for_action(&proposal.action);
@@ -152,7 +154,13 @@ impl Plane {
             return settle(Some(judgement), Step::Deny, reason);
         }
         // Before people are asked, too: what is not needed is not worth their time.
-        let why = match action.indication(&look.snapshot) {
+        let indication = action.indication(&look.snapshot);
+        #[cfg(feature = "mutation")]
+        let indication = match self.mutation {
+            Some(crate::Mutation::Indication) => Indication::Indicated("believed".to_owned()),
+            _ => indication,
+        };
+        let why = match indication {
             Indication::Indicated(why) => why,
             Indication::NotIndicated(reason) => return Considered::NotIndicated { judgement, reason },
         };
@@ -179,9 +187,10 @@ impl Plane {
             target: &proposal.target,
             labels: &look.labels,
             origin: proposal.origin,
+            now: self.now(),
             ceiling: self.config.mode,
             narrowed: look.snapshot.meta.as_ref().and_then(|meta| meta.mode.as_deref()),
-            context: context(&look.snapshot, takes_capacity),
+            context: context(&proposal.action, look, takes_capacity),
             protected: &self.protected,
         };
         let judgement = judge(&question, &look.policies);
@@ -197,7 +206,8 @@ impl Plane {
     }
 }
 
-fn context(snapshot: &Snapshot, takes_capacity: bool) -> Context {
+fn context(action: &Action, look: &Look, takes_capacity: bool) -> Context {
+    let snapshot = &look.snapshot;
     let some = |n: i32| u32::try_from(n).unwrap_or(0);
     let by_stateful_set = snapshot
         .meta
@@ -216,5 +226,40 @@ fn context(snapshot: &Snapshot, takes_capacity: bool) -> Context {
         available,
         takes_capacity,
         replicas: workload.map(|workload| some(workload.desired)),
+        git_ops: git_ops(action.name(), snapshot),
+        disruption: workload.or(look.workload_of_pod.as_ref()).map(|workload| Disruption {
+            desired: some(workload.desired),
+            unavailable: some(workload.desired.saturating_sub(workload.available)),
+            takes: match action {
+                Action::ScaleWorkload(scale) => some(workload.available).saturating_sub(scale.replicas),
+                // What goes is of the revision that made the others unavailable: to wait for these would be for ever.
+                // People decide about it, since the tier is raised.
+                Action::RollbackWorkload(_) => 0,
+                // One at least; how many a rollout takes at once is the workload's own strategy.
+                _ => u32::from(takes_capacity),
+            },
+            // An eviction is refused by the API server where a budget is spent; for others it is not read.
+            budget: None,
+        }),
     }
+}
+
+/// Whether a GitOps tool tracks the target, and sets what the action writes.
+fn git_ops(action: ActionName, snapshot: &Snapshot) -> GitOps {
+    if snapshot.meta.as_ref().is_none_or(|meta| meta.git_ops.is_none()) {
+        return GitOps::Untracked;
+    }
+    let owner = match action {
+        ActionName::RollbackWorkload => actions::git_ops_owner(snapshot, |writer| writer.pod_template),
+        ActionName::ScaleWorkload => actions::git_ops_owner(snapshot, |writer| writer.replicas),
+        ActionName::RestartWorkload
+        | ActionName::DeletePod
+        | ActionName::EvictPod
+        | ActionName::CordonNode
+        | ActionName::UncordonNode
+        | ActionName::DeleteJob
+        | ActionName::Notify
+        | ActionName::Escalate => None,
+    };
+    if owner.is_some() { GitOps::FieldsOwned } else { GitOps::FieldsFree }
 }

@@ -43,6 +43,7 @@
 mod act;
 mod begin;
 mod look;
+mod ownership;
 mod people;
 mod undo;
 mod verify;

@@ -1,9 +1,10 @@
 //! Telling people, and waiting for them.
 
 use evenkeel_model::{Action, Phase, Step};
-use evenkeel_runtime::trace;
+use evenkeel_runtime::{redact, trace};
 use tracing::Instrument as _;
 
+use super::begin::{Weighed, next_look};
 use crate::error::ApiError;
 use crate::events::Say;
 use crate::plane::{Draft, DriveError, Next, Plane};
@@ -28,20 +29,21 @@ impl Plane {
             draft.step(Step::Expire, now, reason)?;
             return self.save(draft).await;
         }
-        let text = match &proposal.action {
+        let said = match &proposal.action {
             Action::Notify(notify) => notify.message.clone(),
             Action::Escalate(escalate) => {
                 format!("A person is needed ({:?}): {}", escalate.severity, proposal.rationale)
             }
             _ => proposal.rationale.clone(),
         };
+        let text = redact::text(&said);
         tracing::warn!(
             remediation = name,
             incident = proposal.incident,
             target = %proposal.target,
             action = %proposal.action.name(),
             signals = proposal.signals.join(", "),
-            message = text,
+            text,
             "people are told"
         );
         let said = self.events.say(&Say { remediation: &name, proposal, phase: Phase::Succeeded, note: text }).await;
@@ -71,14 +73,40 @@ impl Plane {
         self.save(draft).await
     }
 
-    /// People decide; nobody has until it expires. (Approvals are a capability of their own.)
-    pub(super) async fn await_people(&self, draft: Draft) -> Result<Next, DriveError> {
-        let expires_at = draft.proposal().expires_at;
-        if self.now() < expires_at {
-            return Ok(Next::At(expires_at));
+    /// People decide; nobody has until it expires. (Approvals are a capability of their own.) Whether
+    /// they are needed is looked at meanwhile: pods that crash again and again are available for a
+    /// moment, and what is not available can't be taken away. It is judged as any other is, so what
+    /// is available whenever it is looked at waits to the end.
+    pub(super) async fn await_people(&self, mut draft: Draft) -> Result<Next, DriveError> {
+        let (now, expires_at) = (self.now(), draft.proposal().expires_at);
+        if now >= expires_at {
+            let reason = format!("nobody approved it before {expires_at}");
+            return self.settle(draft, Step::Expire, reason, None).await;
         }
-        let reason = format!("nobody approved it before {expires_at}");
-        self.settle(draft, Step::Expire, reason, None).await
+        let look = self.look(draft.proposal()).await?;
+        match self.weigh(&mut draft, &look) {
+            Weighed::Settle { step: Step::AskPeople, .. } => {
+                let asked = draft.status.history.iter().find(|entry| entry.phase == Phase::AwaitingApproval);
+                let since = asked.map_or(now, |entry| entry.at);
+                let again = next_look(since, now).min(now + self.config.retry.chrono());
+                Ok(Next::At(again.min(expires_at)))
+            }
+            Weighed::NotIndicated { reason } => match self.patience_ends(&draft) {
+                Some(again) => Ok(Next::At(again.min(expires_at))),
+                None => self.settle(draft, Step::FindObsolete, reason, None).await,
+            },
+            Weighed::Settle { step: Step::FindObsolete, reason, .. } => {
+                self.settle(draft, Step::FindObsolete, reason, None).await
+            }
+            // Nothing new begins; it waits on.
+            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
+                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
+            }
+            Weighed::Go { .. } | Weighed::Settle { .. } => {
+                draft.step(Step::Reconsider, now, "looked at again: it need not wait for people any more")?;
+                self.begin_on(draft, Some(look)).await
+            }
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use super::verify::Holding;
 use crate::actions::{self, Probe};
 use crate::plane::{Draft, DriveError, Next, Plane};
 
+/// How long an undo that can't be had for the moment is tried, from when it was found not to help.
+const TRY_FOR: Duration = Duration::minutes(15);
+
 impl Plane {
     /// Undoes, or says why not. Undoing is never stopped by policies, rates or clocks.
     pub(super) async fn undo(&self, draft: Draft) -> Result<Next, DriveError> {
@@ -36,8 +39,8 @@ impl Plane {
         if first {
             // Do the fields still hold our values? The tests of the patch say, without a change.
             if let Err(error) = self.send(&draft, &inverse, true).await {
-                if error.is_transient() {
-                    return Ok(self.later());
+                if error.is_transient() && !self.is_late(&draft) {
+                    return Err(DriveError::NotUndoneYet(error.to_string()));
                 }
                 if error.is_stale() {
                     return self.leave(draft, &format!("somebody else has changed it since: {error}")).await;
@@ -54,12 +57,18 @@ impl Plane {
         // Sent again after a crash it changes nothing twice: it tests for our values, which it removes.
         match self.send(&draft, &inverse, false).await.map_err(|error| (error.outcome(), error)) {
             Ok(()) => self.undone(draft, "what was there before is back").await,
-            Err((WriteOutcome::Unknown(_), _)) => Ok(self.later()),
-            Err((WriteOutcome::NotDone(_), error)) if error.is_transient() => Ok(self.later()),
-            Err((WriteOutcome::NotDone(reason), _)) => match self.probe_undo(&inverse).await? {
-                Probe::Done(why) => self.undone(draft, &why).await,
-                Probe::NotDone(_) | Probe::Unknown(_) => self.failed(draft, reason).await,
-            },
+            // Lost, or refused for the moment. The next try looks for its effect first.
+            Err((outcome, error))
+                if !self.is_late(&draft) && (error.is_transient() || matches!(outcome, WriteOutcome::Unknown(_))) =>
+            {
+                Err(DriveError::NotUndoneYet(error.to_string()))
+            }
+            Err((WriteOutcome::Unknown(reason) | WriteOutcome::NotDone(reason), _)) => {
+                match self.probe_undo(&inverse).await? {
+                    Probe::Done(why) => self.undone(draft, &why).await,
+                    Probe::NotDone(_) | Probe::Unknown(_) => self.failed(draft, reason).await,
+                }
+            }
         }
     }
 
@@ -91,7 +100,9 @@ impl Plane {
         self.finish(draft).await
     }
 
-    fn later(&self) -> Next {
-        Next::At(self.now() + Duration::seconds(2).max(self.config.poll_first.chrono()))
+    /// Whether it was tried for long enough: people have to see to it.
+    fn is_late(&self, draft: &Draft) -> bool {
+        let found = draft.status.history.iter().rev().find(|transition| transition.phase == Phase::Ineffective);
+        found.is_none_or(|found| self.now() - found.at > TRY_FOR)
     }
 }

@@ -8,7 +8,7 @@ use evenkeel_cluster::NoRecords;
 use evenkeel_model::{Check, Evidence, Finding, Match, Phase, PlaybookSpec, Query, Snapshot, Span, Step, Verification};
 use evenkeel_playbook::{Loaded, Vars, facts, queries};
 use evenkeel_policy::ledger;
-use evenkeel_runtime::trace;
+use evenkeel_runtime::{redact, trace};
 use tracing::Instrument as _;
 
 use super::begin::NotClaimed;
@@ -49,6 +49,11 @@ impl Plane {
         });
         let broke_at = watch::last_break(&snapshot);
         let conclusion = watch::conclude(&mut verification, checks, broke_at, patience, now);
+        #[cfg(feature = "mutation")]
+        let conclusion = match self.mutation {
+            Some(crate::Mutation::Verification) => Conclusion::Helped,
+            _ => conclusion,
+        };
         draft.status.verification = Some(verification);
         draft.status.target_well = snapshot.is_well();
         match conclusion {
@@ -146,7 +151,7 @@ impl Plane {
             .iter()
             .map(|condition| {
                 let held = facts::holds(condition, &evidence);
-                Check { condition: facts::describe(condition), holds: held.holds, found: held.found }
+                Check { condition: facts::describe(condition), holds: held.holds, found: redact::text(&held.found) }
             })
             .collect();
         let condition = format!("{} is as {} leaves it", snapshot.target, proposal.action.name());

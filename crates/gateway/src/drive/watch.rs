@@ -60,11 +60,19 @@ pub(super) fn conclude(
         if now >= until_grace { Conclusion::Unverifiable(say(None, &checks)) } else { Conclusion::Watch(until_grace) }
     } else {
         // A break between two looks is one all the same.
+        let broke = broke_at.zip(verification.holding_since).filter(|(at, since)| at > since).map(|(at, _)| at);
         let since =
             verification.holding_since.unwrap_or(now).max(broke_at.unwrap_or(DateTime::<Utc>::MIN_UTC)).min(now);
-        verification.holding_since = Some(since);
         let until = since.checked_add_signed(chrono_of(patience.hold)).unwrap_or(since);
-        if now >= until { Conclusion::Helped } else { Conclusion::Watch(until) }
+        verification.holding_since = Some(since);
+        match broke.filter(|at| *at > deadline) {
+            Some(at) => {
+                verification.holding_since = None;
+                Conclusion::Ineffective(format!("a pod restarted and got ready again at {at}"))
+            }
+            None if now >= until => Conclusion::Helped,
+            None => Conclusion::Watch(until),
+        }
     };
     verification.checks = checks;
     conclusion
@@ -148,6 +156,17 @@ mod tests {
         assert_eq!(conclude(&mut it, checks(&[Some(true)]), None, PATIENCE, at(590)), Conclusion::Watch(at(650)));
         assert_eq!(conclude(&mut it.clone(), checks(&[Some(true)]), None, PATIENCE, at(650)), Conclusion::Helped);
         let broken = conclude(&mut it, checks(&[Some(false)]), None, PATIENCE, at(640));
+        assert!(matches!(broken, Conclusion::Ineffective(_)), "{broken:?}");
+    }
+
+    #[test]
+    fn a_restart_after_the_deadline_is_the_end_also_when_no_look_saw_it() {
+        let mut it = fresh();
+        let yes = || checks(&[Some(true)]);
+        let restart = |seconds| Some(at(seconds));
+        assert_eq!(conclude(&mut it, yes(), None, PATIENCE, at(560)), Conclusion::Watch(at(620)));
+        assert_eq!(conclude(&mut it, yes(), restart(598), PATIENCE, at(610)), Conclusion::Watch(at(658)));
+        let broken = conclude(&mut it, yes(), restart(640), PATIENCE, at(650));
         assert!(matches!(broken, Conclusion::Ineffective(_)), "{broken:?}");
     }
 

@@ -68,6 +68,7 @@ impl Normalizer {
     /// The signal of an alert, as `world` lets its target be told.
     pub(crate) fn signal(&self, alert: &Alert<'_>, source: Source, world: &World, now: DateTime<Utc>) -> Signal {
         let Subject { target, root, causes } = self.targets.resolve(alert, world);
+        let suppressed = world.suppressed(target.as_ref(), root.as_ref());
         Signal {
             id: alert_id(&alert.fingerprint, alert.starts_at, alert.state),
             source,
@@ -75,14 +76,16 @@ impl Normalizer {
             state: alert.state,
             severity: severity(&alert.labels),
             cluster: self.cluster.clone(),
-            suppressed: world.suppressed(target.as_ref(), root.as_ref()),
+            holds_object: suppressed.is_some(),
+            suppressed,
             target,
             root,
             causes,
             labels: labels(&alert.labels),
             summary: summary(alert),
-            starts_at: alert.starts_at,
-            ends_at: alert.ends_at,
+            // What is said to lie ahead is now: the sender's clock is not ours.
+            starts_at: alert.starts_at.min(now),
+            ends_at: alert.ends_at.map(|at| at.min(now)),
             observed_at: now,
         }
     }

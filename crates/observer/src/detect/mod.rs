@@ -33,6 +33,8 @@ pub struct Thresholds {
     pub node_not_ready: Span,
     /// How long a new node may take to get ready.
     pub node_starting: Span,
+    /// How long a node that evenkeel cordoned must have been well again.
+    pub node_still_cordoned: Span,
     /// How long a container must run before it no longer counts as crashing again and again.
     pub crash_loop_quiet: Span,
     /// How long a kill for memory is news.
@@ -53,6 +55,7 @@ impl Default for Thresholds {
             replicas_unavailable: Span::minutes(1),
             node_not_ready: Span::seconds(5),
             node_starting: Span::minutes(2),
+            node_still_cordoned: Span::minutes(10),
             crash_loop_quiet: Span::minutes(2),
             out_of_memory_quiet: Span::minutes(10),
             event_quiet: Span::minutes(5),
@@ -62,7 +65,7 @@ impl Default for Thresholds {
 }
 
 /// Names of all signals that watches give, for metrics with bounded labels.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "CrashLoopBackOff",
     "ImagePullBackOff",
     "CreateContainerConfigError",
@@ -79,6 +82,7 @@ pub(crate) const NAMES: [&str; 19] = [
     "JobFailed",
     "NodeNotReady",
     "NodePressure",
+    "NodeStillCordoned",
     "Unhealthy",
     "FailedMount",
     "FailedCreatePodSandBox",

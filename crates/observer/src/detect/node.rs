@@ -26,5 +26,11 @@ pub(super) fn troubles(node: &Node, limits: &Thresholds) -> Vec<Trouble> {
         let summary = names.join(", ");
         found.push(Trouble::new("NodePressure", Severity::Warning, mark(since), summary).since(since));
     }
+    let well = node.ready.as_ref().filter(|_| node.is_ready() && node.pressure.is_empty() && node.planned.is_none());
+    if let Some(ready) = well.filter(|_| node.cordoned_by_us) {
+        let summary = "well again, and still cordoned by evenkeel";
+        let trouble = Trouble::new("NodeStillCordoned", Severity::Warning, mark(ready.since), summary);
+        found.push(trouble.since(ready.since).after(limits.node_still_cordoned));
+    }
     found
 }

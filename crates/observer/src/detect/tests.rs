@@ -217,6 +217,32 @@ fn nodes_are_told_when_they_go_and_given_time_when_they_come() {
 }
 
 #[test]
+fn a_node_that_we_cordoned_and_that_is_well_again_is_told() {
+    let of = |change: &dyn Fn(&mut Value)| {
+        let mut json = node("node-1", "True", 20);
+        json["spec"] = json!({"unschedulable": true});
+        let meta = &mut json["metadata"];
+        meta["resourceVersion"] = json!("7");
+        meta["annotations"] = json!({"evenkeel.dev/remediation": "r-9/2"});
+        meta["managedFields"] = json!([{"manager": "evenkeel", "operation": "Update",
+            "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
+        change(&mut json);
+        let mut world = World::default();
+        put::<core::Node>(&mut world, &json);
+        judged(&world, Kind::Node, "", "node-1", 500)
+    };
+    let found = of(&|_| {});
+    assert_eq!(names(&found), ["NodeStillCordoned"]);
+    assert_eq!((found[0].after, found[0].since), (Span::minutes(10), Some(at(20))));
+    assert!(of(&|json| json["spec"] = json!({})).is_empty(), "no longer");
+    assert!(of(&|json| json["metadata"]["managedFields"][0]["manager"] = json!("kubectl-cordon")).is_empty());
+    assert!(of(&|json| json["metadata"]["annotations"] = json!({})).is_empty(), "cordoned by others");
+    let kured = json!([{"key": "weave.works/kured-node-reboot", "effect": "NoSchedule"}]);
+    assert!(of(&|json| json["spec"]["taints"] = kured.clone()).is_empty(), "taken away on purpose");
+    assert_eq!(names(&of(&|json| json["status"]["conditions"][0]["status"] = json!("False"))), ["NodeNotReady"]);
+}
+
+#[test]
 fn a_deployments_conditions_are_told() {
     let of = |change: &dyn Fn(&mut Value)| {
         let mut json = deployment("cart", 3, 1);

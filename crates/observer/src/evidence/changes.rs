@@ -141,6 +141,7 @@ mod tests {
             pods: Vec::new(),
             revisions: vec![revision(2, 30, "cart:2"), revision(1, 0, "cart:1")],
             scaled_by: None,
+            suppressed: None,
         }
     }
 

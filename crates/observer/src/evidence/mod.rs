@@ -149,7 +149,10 @@ impl Evidence {
             }
             Query::Object { object } => {
                 match evenkeel_cluster::snapshot(&self.client, &object, &self.records, self.clock.now()).await {
-                    Ok(snapshot) => Finding::Object(Box::new(snapshot)),
+                    Ok(mut snapshot) => {
+                        snapshot.suppressed = self.suppressed(&object);
+                        Finding::Object(Box::new(snapshot))
+                    }
                     Err(error) => unknown(error.to_string()),
                 }
             }
@@ -168,6 +171,12 @@ impl Evidence {
             Query::Promql { expression } => self.promql(&expression).await,
             Query::Logs { object, lines } => self.logs(&object, lines).await.map_or_else(unknown, Finding::Logs),
         }
+    }
+
+    /// Why no automatic action may follow now, for the object or its root.
+    fn suppressed(&self, object: &ObjectRef) -> Option<String> {
+        let world = crate::world::read(&self.sight.world);
+        world.suppressed(Some(object), world.root(object).as_ref())
     }
 
     /// Names of the object's pods, worst first.

@@ -33,6 +33,7 @@ struct Fixture {
     bus: MemoryBus,
     shutdown: Shutdown,
     now: DateTime<Utc>,
+    sight: Arc<Sight>,
 }
 
 impl Drop for Fixture {
@@ -72,7 +73,7 @@ async fn fixture() -> Fixture {
         client: api.client(),
         bus: Arc::new(bus.clone()),
         clock,
-        sight,
+        sight: Arc::clone(&sight),
         records: Records::default(),
         in_use,
         prometheus: None,
@@ -85,7 +86,7 @@ async fn fixture() -> Fixture {
         tokio::spawn(serve(Arc::clone(&evidence), token, health.part("evidence"), shutdown.clone()));
     }
     tokio::task::yield_now().await;
-    Fixture { api, bus, shutdown, now }
+    Fixture { api, bus, shutdown, now, sight }
 }
 
 impl Fixture {
@@ -202,4 +203,29 @@ fn an_answer_that_is_too_large_is_unknown() {
     let answer = encode(&Finding::Logs(vec!["x".repeat(MAX_ANSWER_BYTES)]));
     let finding: Finding = serde_json::from_slice(&answer).unwrap();
     assert!(reason(finding).contains("more than the 524288 sent"));
+}
+
+#[tokio::test]
+async fn the_answer_says_whether_the_object_is_to_be_left_alone_now() {
+    let fixture = fixture().await;
+    let pod = {
+        let world = crate::world::read(&fixture.sight.world);
+        let mut pods = world.pods.within("shop").map(|(name, _)| ObjectRef::namespaced(Kind::Pod, "shop", name));
+        pods.find(|pod| world.root(pod).is_some_and(|root| root.is_same(&cart()))).unwrap()
+    };
+    let said = async |object: &ObjectRef| match fixture.ask(&Query::Object { object: object.clone() }).await {
+        Finding::Object(snapshot) => snapshot.suppressed,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(&cart()).await, None);
+    let silences: Vec<crate::silences::ApiSilence> = serde_json::from_value(json!([{
+        "id": "s1", "createdBy": "ana", "comment": "I am on it", "status": {"state": "active"},
+        "matchers": [{"name": "deployment", "value": "cart", "isRegex": false, "isEqual": true}],
+    }]))
+    .unwrap();
+    let quiet = crate::silences::Quiet::new(crate::silences::active(silences), Default::default());
+    crate::world::write(&fixture.sight.world).quiet = quiet;
+    let reason = Some("silenced by ana (s1): I am on it".to_owned());
+    assert_eq!(said(&cart()).await, reason);
+    assert_eq!(said(&pod).await, reason, "its root is");
 }

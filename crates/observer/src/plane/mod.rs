@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -62,6 +62,9 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// Decides how long failed watches wait; another in every process.
     pub seed: u64,
+    /// Whether an alert's pod label counts as its target, whosever pod it is.
+    #[cfg(feature = "mutation")]
+    pub believes_pod_labels: bool,
 }
 
 /// Where webhooks are taken.
@@ -149,9 +152,26 @@ const WATCHES: [&str; 10] = [
 /// # Errors
 /// [`Error`] when it can't begin, or a part of it ended.
 pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
-    let Parts { config, cluster, listen, dev, playbooks, bus, clock, health, metrics, client, outbound, seed, .. } =
-        parts;
+    let Parts {
+        config,
+        cluster,
+        listen,
+        dev,
+        playbooks,
+        bus,
+        clock,
+        health,
+        metrics,
+        client,
+        outbound,
+        seed,
+        #[cfg(feature = "mutation")]
+        believes_pod_labels,
+        ..
+    } = parts;
     let resolver = Resolver::new(config.targets.exporters.clone())?;
+    #[cfg(feature = "mutation")]
+    let resolver = resolver.believing_pod_labels(believes_pod_labels);
     let names: Vec<String> = resolver.names().chain(detect::NAMES).map(str::to_owned).collect();
     let normalizer = Arc::new(Normalizer::new(cluster.clone(), resolver));
     let patience = config.alertmanager.publish_timeout.get();
@@ -233,6 +253,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
             watchdog: config.alertmanager.watchdog.clone(),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
+            before: Mutex::default(),
         };
         let interval = config.prometheus.interval.get();
         tasks.spawn(

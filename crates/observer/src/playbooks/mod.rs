@@ -56,26 +56,60 @@ pub(crate) struct Given {
     problems: Vec<String>,
 }
 
-/// Reads files and directories.
-pub(crate) async fn read_files(paths: &[PathBuf]) -> Given {
+/// Reads files and directories again and again.
+pub(crate) struct Files {
+    paths: Vec<PathBuf>,
+    /// What each path gave when it could be read last.
+    last: BTreeMap<PathBuf, Vec<Loaded>>,
+}
+
+impl Files {
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
+        Self { paths, last: BTreeMap::new() }
+    }
+
+    /// What they give now; a path that can't be read gives what it gave before, and the problem.
+    pub(crate) async fn read(&mut self) -> Given {
+        let mut given = Given::default();
+        for path in &self.paths {
+            let (mut read, is_whole) = read_path(path).await;
+            match self.last.get(path) {
+                Some(last) if !is_whole => read.loaded.clone_from(last),
+                _ => drop(self.last.insert(path.clone(), read.loaded.clone())),
+            }
+            given.loaded.extend(read.loaded);
+            given.problems.extend(read.problems);
+        }
+        given
+    }
+}
+
+/// What can be read of a file or directory, and whether that is all.
+async fn read_path(path: &Path) -> (Given, bool) {
     let mut given = Given::default();
-    for path in paths {
-        for file in files_of(path).await.unwrap_or_else(|problem| {
+    let files = match files_of(path).await {
+        Ok(files) => files,
+        Err(problem) => {
             given.problems.push(problem);
-            Vec::new()
-        }) {
-            let origin = file.display().to_string();
-            match tokio::fs::read_to_string(&file).await {
-                Ok(text) => {
-                    let (loaded, problems) = evenkeel_playbook::load(&text, &origin);
-                    given.loaded.extend(loaded);
-                    given.problems.extend(problems.iter().map(ToString::to_string));
-                }
-                Err(error) => given.problems.push(format!("{origin}: {error}")),
+            return (given, false);
+        }
+    };
+    let mut is_whole = true;
+    for file in files {
+        let origin = file.display().to_string();
+        match tokio::fs::read_to_string(&file).await {
+            Ok(text) => {
+                let (loaded, problems) = evenkeel_playbook::load(&text, &origin);
+                given.loaded.extend(loaded);
+                given.problems.extend(problems.iter().map(ToString::to_string));
+            }
+            Err(error) => {
+                is_whole = false;
+                given.problems.push(format!("{origin}: {error}"));
             }
         }
     }
-    given
+    (given, is_whole)
 }
 
 async fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -105,19 +139,22 @@ pub(crate) async fn follow(
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
     match source {
-        PlaybookSource::Files(paths) => loop {
-            let read = read_files(&paths).await;
-            given.send_if_modified(|before| {
-                let changed = before.as_ref() != Some(&read);
-                *before = Some(read);
-                changed
-            });
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(READ_AGAIN) => {}
+        PlaybookSource::Files(paths) => {
+            let mut files = Files::new(paths);
+            loop {
+                let read = files.read().await;
+                given.send_if_modified(|before| {
+                    let changed = before.as_ref() != Some(&read);
+                    *before = Some(read);
+                    changed
+                });
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(READ_AGAIN) => {}
+                }
             }
-        },
+        }
         PlaybookSource::Cluster => follow_cluster(client, given, metrics, health, shutdown).await,
     }
 }

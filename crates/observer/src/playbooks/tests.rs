@@ -42,11 +42,35 @@ async fn a_bad_file_is_named_with_its_place_and_the_others_are_read() {
     std::fs::write(dir.path().join("tell.yaml"), GOOD).unwrap();
     std::fs::write(dir.path().join("broken.yml"), GOOD.replace("priority: 5", "priority: high")).unwrap();
     std::fs::write(dir.path().join("notes.txt"), "not a playbook").unwrap();
-    let given = read_files(&[dir.path().to_owned(), dir.path().join("gone.yaml")]).await;
+    let given = Files::new(vec![dir.path().to_owned(), dir.path().join("gone.yaml")]).read().await;
     assert_eq!(given.loaded.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["tell"]);
     assert_eq!(given.problems.len(), 2, "{:?}", given.problems);
     assert!(given.problems[0].contains("broken.yml:6:"), "{}", given.problems[0]);
     assert!(given.problems[1].contains("gone.yaml"), "{}", given.problems[1]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_for_a_moment_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (there, away) = (dir.path().join("mounted"), dir.path().join("swapped"));
+    std::fs::create_dir(&there).unwrap();
+    std::fs::write(there.join("tell.yaml"), GOOD).unwrap();
+    let mut files = Files::new(vec![there.clone()]);
+    let names = |given: &Given| given.loaded.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&files.read().await), ["tell"]);
+    std::fs::rename(&there, &away).unwrap();
+    let given = files.read().await;
+    assert_eq!((names(&given), given.problems.len()), (vec!["tell".to_owned()], 1));
+    std::fs::rename(&away, &there).unwrap();
+    // A directory in place of a file: it can't be read, the one beside it can.
+    std::fs::create_dir(there.join("odd.yaml")).unwrap();
+    std::fs::write(there.join("tell.yaml"), GOOD.replace("tell", "told")).unwrap();
+    let given = files.read().await;
+    assert_eq!((names(&given), given.problems.len()), (vec!["tell".to_owned()], 1));
+    std::fs::remove_dir(there.join("odd.yaml")).unwrap();
+    assert_eq!(names(&files.read().await), ["told"]);
+    std::fs::remove_file(there.join("tell.yaml")).unwrap();
+    assert!(files.read().await.loaded.is_empty(), "what is taken away is gone");
 }
 
 #[tokio::test(start_paused = true)]

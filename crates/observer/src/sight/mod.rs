@@ -101,8 +101,11 @@ impl Sight {
             // Another object of the same name: the one before is gone, whether that was seen or not.
             let replaced = before.filter(|it| it.meta().uid != kept.meta().uid).map(|it| it.meta().uid.to_string());
             let noticed = kept.noticed(before.filter(|_| replaced.is_none()));
-            table.apply(&namespace, &name, kept);
-            (noticed, replaced, table.len())
+            let (before, count) = (table.apply(&namespace, &name, kept), table.len());
+            if let Some(before) = before.filter(|_| replaced.is_some()) {
+                world.gone.add(K::KIND, &namespace, &name, before.meta());
+            }
+            (noticed, replaced, count)
         };
         self.metrics.objects(K::KIND.as_str(), count);
         if let Some(uid) = replaced {
@@ -120,7 +123,11 @@ impl Sight {
         let (gone, count) = {
             let mut world = write(&self.world);
             let table = K::table(&mut world);
-            (table.delete(&namespace, &name), table.len())
+            let (gone, count) = (table.delete(&namespace, &name), table.len());
+            if let Some(gone) = &gone {
+                world.gone.add(K::KIND, &namespace, &name, gone.meta());
+            }
+            (gone, count)
         };
         self.metrics.objects(K::KIND.as_str(), count);
         if let Some(gone) = gone {
@@ -130,7 +137,14 @@ impl Sight {
 
     /// The list of a watch is complete. The last of all has everything judged.
     pub(crate) fn listed<K: Watched>(&self, watch: &'static str, now: DateTime<Utc>) {
-        let gone = K::table(&mut write(&self.world)).end();
+        let gone = {
+            let mut world = write(&self.world);
+            let gone = K::table(&mut world).end();
+            for (namespace, name, gone) in &gone {
+                world.gone.add(K::KIND, namespace, name, gone.meta());
+            }
+            gone
+        };
         for (_, _, gone) in gone {
             self.forget(&gone.meta().uid, now);
         }
@@ -244,6 +258,7 @@ impl Sight {
                 labels: std::collections::BTreeMap::new(),
                 summary: summary(&trouble.summary),
                 suppressed: None,
+                holds_object: false,
                 starts_at: at,
                 ends_at: None,
                 observed_at: at,
@@ -304,8 +319,11 @@ impl Sight {
             return false;
         }
         signal.root = root.or(signal.root.take());
-        signal.suppressed =
-            signal.suppressed.take().or_else(|| world.suppressed(signal.target.as_ref(), signal.root.as_ref()));
+        // What was said of the object may be over; what was said of the alert is its poll's to say.
+        let of_alert = signal.suppressed.take().filter(|_| !signal.holds_object);
+        let of_object = world.suppressed(signal.target.as_ref(), signal.root.as_ref());
+        signal.holds_object = of_object.is_some();
+        signal.suppressed = of_object.or(of_alert);
         true
     }
 }

@@ -229,6 +229,27 @@ fn a_pod_that_comes_before_its_replicaset_waits_for_it() {
 }
 
 #[test]
+fn an_alert_that_ends_after_its_pod_is_gone_still_belongs_to_the_owner() {
+    let sight = shop();
+    let pod_of = |name: &str| ObjectRef::namespaced(Kind::Pod, "shop", name);
+    let root = |pod: ObjectRef| world::read(&sight.world).root(&pod).map(|root| root.to_string());
+    // Deleted, missing in a list, and replaced under its name.
+    sight.delete(&object::<core::Pod>(&pod("cart-1-a", OWNER)), at(1));
+    sight.begin::<core::Pod>();
+    sight.listed::<core::Pod>("pods", at(2));
+    sight.delete(&object::<apps::ReplicaSet>(&replica_set("cart", "cart-1", 2, 2)), at(3));
+    for name in ["cart-1-a", "cart-1-b"] {
+        assert_eq!(root(pod_of(name)).as_deref(), Some("deployment/shop/cart"), "{name}");
+    }
+    let mut other = pod("cart-1-b", None);
+    other["metadata"]["uid"] = json!("uid-other");
+    sight.apply(object::<core::Pod>(&other), at(4));
+    assert_eq!(root(pod_of("cart-1-b")).as_deref(), Some("pod/shop/cart-1-b"), "the one that is there");
+    assert_eq!(root(pod_of("cart-1-b").with_uid("uid-cart-1-b")).as_deref(), Some("deployment/shop/cart"));
+    assert_eq!(root(pod_of("cart-1-never-seen")), None);
+}
+
+#[test]
 fn watches_can_be_there_for_targets_only() {
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
     let config = Kubernetes { signals: false, ..Kubernetes::default() };

@@ -33,6 +33,8 @@ pub(crate) struct Subject {
 pub(crate) struct Resolver {
     table: Table,
     exporters: Vec<String>,
+    #[cfg(feature = "mutation")]
+    believes_pod_labels: bool,
 }
 
 impl Resolver {
@@ -42,7 +44,17 @@ impl Resolver {
     /// # Errors
     /// [`BadTable`] when the shipped table is not what it should be.
     pub(crate) fn new(exporters: Vec<String>) -> Result<Self, BadTable> {
-        Ok(Self { table: Table::shipped()?, exporters })
+        Ok(Self {
+            table: Table::shipped()?,
+            exporters,
+            #[cfg(feature = "mutation")]
+            believes_pod_labels: false,
+        })
+    }
+
+    #[cfg(feature = "mutation")]
+    pub(crate) fn believing_pod_labels(self, believes_pod_labels: bool) -> Self {
+        Self { believes_pod_labels, ..self }
     }
 
     /// Names of the alerts that the shipped table knows.
@@ -52,6 +64,10 @@ impl Resolver {
 
     /// What the alert is about.
     pub(crate) fn resolve(&self, alert: &Alert<'_>, world: &World) -> Subject {
+        #[cfg(feature = "mutation")]
+        if let Some(pod) = alert.labels.get("pod").filter(|_| self.believes_pod_labels) {
+            return object(Kind::Pod, pod, &alert.labels).map(|pod| place(pod, world)).unwrap_or_default();
+        }
         let annotated = TARGET_ANNOTATIONS.iter().find_map(|name| alert.annotations.get(name));
         let target = match (annotated, self.table.get(alert.name())) {
             (Some(text), _) => match text.parse::<ObjectRef>() {

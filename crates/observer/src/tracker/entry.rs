@@ -17,6 +17,9 @@ pub(crate) struct Version {
     /// Counts changes of suppression.
     pub(crate) toggles: u32,
     pub(crate) suppressed: bool,
+    /// Whether it was so for the object, not for one alert.
+    #[serde(default)]
+    pub(crate) holds_object: bool,
     pub(crate) state: SignalState,
 }
 
@@ -111,6 +114,10 @@ impl Entry {
         self.signal.root = self.signal.root.take().or(root);
         match self.phase {
             Phase::Firing { .. } | Phase::Held { .. } => {
+                if matches!(self.phase, Phase::Held { .. }) {
+                    // It flaps on: what is held must not be let go because nothing was told meanwhile.
+                    self.count(damping, now);
+                }
                 self.phase = Phase::Firing { until: found.until };
                 if self.mark != found.mark {
                     self.mark = found.mark;
@@ -123,8 +130,15 @@ impl Entry {
             }
             Phase::Pending { .. } | Phase::Ended | Phase::Gone => {
                 let pending = matches!(self.phase, Phase::Pending { .. });
-                if !pending || found.since.is_some() {
-                    self.starts_at = found.since.unwrap_or(now);
+                // What ended and is there again began after that end, whatever stayed as it was meanwhile: a
+                // beginning before an end that was told is old news to whoever folds them. An alert's is its
+                // Prometheus' word.
+                let is_news = |since: &DateTime<Utc>| {
+                    self.signal.source == Source::Prometheus || self.ended_at.is_none_or(|ended| *since > ended)
+                };
+                let since = found.since.filter(is_news);
+                if !pending || since.is_some() {
+                    self.starts_at = since.unwrap_or(now);
                 }
                 if !pending {
                     let again = self.mark == found.mark && self.told.is_some();
@@ -145,6 +159,10 @@ impl Entry {
     fn fire(&mut self, until: Option<DateTime<Utc>>, damping: &Damping, now: DateTime<Utc>) {
         self.phase = Phase::Firing { until };
         self.ended_at = None;
+        self.count(damping, now);
+    }
+
+    fn count(&mut self, damping: &Damping, now: DateTime<Utc>) {
         self.fired.push_back(now);
         while self.fired.len() > damping.fires as usize + 1 {
             self.fired.pop_front();
@@ -224,19 +242,23 @@ impl Entry {
                 episode: self.episode,
                 toggles: told.as_ref().map_or(0, |told| told.toggles),
                 suppressed: told.as_ref().is_some_and(|told| told.suppressed),
+                holds_object: told.as_ref().is_some_and(|told| told.holds_object),
                 state,
             }),
         }
     }
 
     /// The version with the suppression as it is now; a change of it is news.
-    pub(super) fn with_suppression(&self, mut version: Version, suppressed: bool) -> Version {
+    pub(super) fn with_suppression(&self, mut version: Version, signal: &Signal) -> Version {
+        let (suppressed, holds_object) = (signal.suppressed.is_some(), signal.holds_object);
         let firing_before = self.told.as_ref().filter(|told| told.state == SignalState::Firing);
-        if version.state == SignalState::Firing && version.suppressed != suppressed {
+        let is_same = (version.suppressed, version.holds_object) == (suppressed, holds_object);
+        if version.state == SignalState::Firing && !is_same {
             if firing_before.is_some() {
                 version.toggles += 1;
             }
             version.suppressed = suppressed;
+            version.holds_object = holds_object;
         }
         version
     }

@@ -211,7 +211,7 @@ impl Tracker {
                 continue;
             }
             entry.signal.root.clone_from(&signal.root);
-            let version = entry.with_suppression(version, signal.suppressed.is_some());
+            let version = entry.with_suppression(version, &signal);
             if entry.is_told(&version) {
                 self.untold.remove(&key);
                 continue;

@@ -18,6 +18,7 @@ fn found(name: &str, mark: &str) -> Found {
             labels: BTreeMap::new(),
             summary: String::new(),
             suppressed: None,
+            holds_object: false,
             starts_at: at(0),
             ends_at: None,
             observed_at: at(0),
@@ -103,6 +104,26 @@ fn another_mark_is_news_and_the_same_again_after_its_end_is_too() {
 }
 
 #[test]
+fn what_begins_again_begins_after_its_end_although_something_stayed_so() {
+    // A pod stays unready from one failed pull of its image to the next.
+    let mut tracker = tracker();
+    observe(&mut tracker, vec![found("A", "1")], 1);
+    assert_eq!(tell(&mut tracker, 1)[0].starts_at, at(0));
+    observe(&mut tracker, Vec::new(), 5);
+    assert_eq!(tell(&mut tracker, 5)[0].ends_at, Some(at(5)));
+    observe(&mut tracker, vec![found("A", "1")], 7);
+    assert_eq!(tell(&mut tracker, 7)[0].starts_at, at(7));
+    observe(&mut tracker, Vec::new(), 9);
+    tell(&mut tracker, 9);
+    // What must last first, lasts from its beginning, not from the last time that it was seen.
+    let slow = || Found { after: Span::seconds(10), ..found("A", "1") };
+    observe(&mut tracker, vec![slow()], 20);
+    observe(&mut tracker, vec![slow()], 25);
+    tracker.tick(at(30), true);
+    assert_eq!(tell(&mut tracker, 30)[0].starts_at, at(20));
+}
+
+#[test]
 fn what_must_last_is_told_when_it_has() {
     let mut tracker = tracker();
     let slow = || Found { after: Span::seconds(10), since: None, ..found("A", "1") };
@@ -151,6 +172,21 @@ fn flapping_is_held_firing_until_it_is_quiet() {
     assert!(tell(&mut tracker, 344).is_empty());
     tracker.tick(at(345), true);
     assert_eq!(states(&tell(&mut tracker, 345)), [RESOLVED]);
+}
+
+#[test]
+fn what_flaps_on_is_held_however_long_it_does() {
+    let mut tracker = tracker();
+    let mut told = Vec::new();
+    for round in 0..30 {
+        observe(&mut tracker, vec![found("A", "1")], round * 60);
+        tracker.tick(at(round * 60), true);
+        told.extend(states(&tell(&mut tracker, round * 60)));
+        observe(&mut tracker, Vec::new(), round * 60 + 40);
+        told.extend(states(&tell(&mut tracker, round * 60 + 40)));
+    }
+    let resolved = told.iter().filter(|state| **state == RESOLVED).count();
+    assert_eq!((resolved, told.last()), (3, Some(&FIRING)), "{told:?}");
 }
 
 #[test]

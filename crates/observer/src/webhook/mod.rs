@@ -164,7 +164,13 @@ impl Webhook {
 
     /// Why an alert is no signal.
     fn ignored(&self, alert: &Alert<'_>) -> Option<&'static str> {
-        if alert.is_ours() { Some("ours") } else { (alert.name() == self.config.watchdog).then_some("watchdog") }
+        if alert.is_named_like_ours() {
+            Some("named like ours")
+        } else if alert.is_ours() {
+            Some("ours")
+        } else {
+            (alert.name() == self.config.watchdog).then_some("watchdog")
+        }
     }
 
     fn hear(&self, alert: &Alert<'_>) {

@@ -3,12 +3,14 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+mod gone;
 mod node;
 mod pod;
 mod slim;
 mod table;
 mod workload;
 
+pub(crate) use gone::Gone;
 pub(crate) use node::Node;
 pub(crate) use pod::{Container, Phase, Pod, State};
 pub(crate) use slim::{Condition, Kept, Meta, Noticed, Status, Watched, short, time};
@@ -31,6 +33,8 @@ pub(crate) struct World {
     pub(crate) replica_sets: Table<ReplicaSet>,
     pub(crate) jobs: Table<Job>,
     pub(crate) autoscalers: Table<Autoscaler>,
+    /// What was there lately.
+    pub(crate) gone: Gone,
     /// What Alertmanager holds back.
     pub(crate) quiet: Quiet,
 }
@@ -88,8 +92,8 @@ impl World {
     }
 
     /// What a person would act on: the top of the chain of controllers as far as it is known. An
-    /// autoscaler's is what it scales. `None` where a link that must be there is not known (yet), or is
-    /// another of its name.
+    /// autoscaler's is what it scales. Of what was deleted lately it is what it was then. `None` where a link that
+    /// must be there is not known (yet), or is another of its name.
     pub(crate) fn root(&self, object: &ObjectRef) -> Option<ObjectRef> {
         if object.kind == Kind::HorizontalPodAutoscaler {
             let namespace = object.namespace.as_deref()?;
@@ -99,7 +103,9 @@ impl World {
         let mut at = object.clone();
         // Pod, ReplicaSet, Deployment: no chain that matters is longer; a loop ends here, too.
         for _ in 0..4 {
-            let Some(meta) = self.meta(&at) else {
+            let is_it = |meta: &&Meta| at.uid.as_deref().is_none_or(|uid| uid == &*meta.uid);
+            let known = self.meta(&at);
+            let Some(meta) = known.filter(is_it).or_else(|| self.gone.meta(&at)).or(known) else {
                 // What has owners is not guessed from names; the rest is acted on itself, known or not.
                 let owned = matches!(at.kind, Kind::Pod | Kind::ReplicaSet);
                 return (!owned).then_some(at);

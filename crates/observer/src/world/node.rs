@@ -1,5 +1,7 @@
-use evenkeel_model::ChangeKind;
+use evenkeel_cluster::{Stamp, convert};
+use evenkeel_model::{ChangeKind, Kind, ObjectRef};
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::slim::{Condition, Kept, Meta, Noticed, Status, annotation};
 
@@ -11,6 +13,8 @@ pub(crate) struct Node {
     /// Pressure conditions that are True, sorted by name.
     pub(crate) pressure: Box<[(Box<str>, Condition)]>,
     pub(crate) unschedulable: bool,
+    /// It is cordoned, by evenkeel, and nobody has cordoned it since.
+    pub(crate) cordoned_by_us: bool,
     /// Who takes it out of service on purpose.
     pub(crate) planned: Option<&'static str>,
     /// Host names and addresses, for kubelets' scrape addresses.
@@ -37,6 +41,7 @@ impl Node {
     pub(super) fn keep(full: core::Node, _: Option<&Self>) -> Self {
         let spec = full.spec.unwrap_or_default();
         let status = full.status.unwrap_or_default();
+        let unschedulable = spec.unschedulable.unwrap_or_default();
         let conditions = status.conditions.as_deref().unwrap_or_default();
         let condition = |it: &core::NodeCondition, healthy| {
             let since = it.last_transition_time.as_ref();
@@ -59,11 +64,18 @@ impl Node {
             meta: Meta::of(&full.metadata),
             ready: conditions.iter().find(|it| it.type_ == "Ready").map(|it| condition(it, Status::True)),
             pressure: pressure.into(),
-            unschedulable: spec.unschedulable.unwrap_or_default(),
+            unschedulable,
+            cordoned_by_us: unschedulable && is_our_act(&full.metadata),
             planned: by_taint.or_else(by_annotation).map(|(_, who)| *who),
             addresses: addresses.iter().map(|it| it.address.as_str().into()).collect(),
         }
     }
+}
+
+/// The only thing that evenkeel does to a node's spec is to cordon it.
+fn is_our_act(meta: &ObjectMeta) -> bool {
+    let node = ObjectRef::cluster_scoped(Kind::Node, meta.name.clone().unwrap_or_default());
+    convert::meta(&node, meta, None).is_ok_and(|meta| Stamp::standing(&meta).is_some())
 }
 
 impl Kept for Node {

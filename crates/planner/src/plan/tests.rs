@@ -11,7 +11,7 @@ metadata: {name: bad-rollout}
 spec:
   summary: Go back to the last revision that was available.
   priority: 100
-  match: {signals: [CrashLoopBackOff], kinds: [Deployment]}
+  match: {signals: [CrashLoopBackOff, OOMKilled, ReplicasUnavailable], kinds: [Deployment]}
   settle: 1m
   when:
     - {fact: target.unavailableReplicas, op: AtLeast, value: 1}
@@ -111,6 +111,7 @@ fn broken(now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        suppressed: None,
     }
 }
 
@@ -171,6 +172,62 @@ fn attempt(proposal: &evenkeel_model::Proposal, phase: Option<Phase>, ended_at: 
     }
 }
 
+const STUCK_POD: &str = r#"
+apiVersion: evenkeel.dev/v1alpha1
+kind: Playbook
+metadata: {name: stuck}
+spec:
+  summary: Delete it.
+  priority: 200
+  match: {signals: [PodStuckOnNode], kinds: [Pod]}
+  settle: 1m
+  when: [{fact: target.podReady, op: Equals, value: false}]
+  steps:
+    - name: delete
+      do: {deletePod: {}}
+      verify: {within: 5m, hold: 30s, that: [{fact: target.well, op: Equals, value: true}]}
+    - name: hand-over
+      do: {escalate: {severity: Page}}
+"#;
+
+/// Two pods of one root are stuck, and deleting one of them ended in `phase`: what is next for the other.
+fn next_for_the_other_pod(ready: bool, phase: Phase) -> Decision {
+    let (playbooks, problems) = Playbooks::new(evenkeel_playbook::parse(STUCK_POD, "test.yaml").unwrap());
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut snapshot = broken(at(0));
+    snapshot.target = ObjectRef::namespaced(evenkeel_model::Kind::Pod, "shop", "cart-a");
+    snapshot.workload = None;
+    snapshot.pod = snapshot.pods.pop();
+    let mut world = World { playbooks, snapshot: Some(snapshot), ..World::new() };
+    let arrivals = ["cart-a", "cart-b"].map(|pod| firing("PodStuckOnNode", pod, at(0)));
+    let mut incident = incident(&arrivals);
+    let first = proposed(world.decide(&incident, at(60)));
+    assert_eq!((first.playbook.step.as_str(), first.target.name.as_str()), ("delete", "cart-a"));
+    incident.attempts.push(attempt(&first, Some(phase), at(200)));
+    let ended = crate::testing::resolved("PodStuckOnNode", "cart-a", at(0), at(90));
+    let incident = fold(Some(incident), &[ended], at(200)).unwrap();
+    world.snapshot.as_mut().unwrap().pod.as_mut().unwrap().ready = ready;
+    world.decide(&incident, at(210))
+}
+
+#[test]
+fn what_helped_one_object_of_a_root_is_done_for_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::Succeeded));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str(), next.number), ("delete", "cart-b", 2));
+}
+
+#[test]
+fn what_did_not_help_one_object_of_a_root_is_not_tried_on_the_other() {
+    let next = proposed(next_for_the_other_pod(false, Phase::NotUndoable));
+    assert_eq!((next.playbook.step.as_str(), next.target.name.as_str()), ("hand-over", "cart-b"));
+}
+
+#[test]
+fn the_other_object_has_to_need_it_too() {
+    let next = next_for_the_other_pod(true, Phase::Succeeded);
+    assert!(matches!(next, Decision::WaitUntil { .. }), "{next:?}");
+}
+
 #[test]
 fn what_may_heal_by_itself_is_left_to_settle() {
     let world = World::new();
@@ -222,6 +279,53 @@ fn the_same_signal_again_goes_on_where_the_ladder_ended_and_says_so() {
     let next = proposed(world.decide(&again, at(4_100)));
     assert_eq!(next.playbook.step, "restart");
     assert_eq!(next.recurrence_of, Some(proposal.name()));
+}
+
+/// What is proposed when `now` fires after a roll-back for `then` had helped.
+fn proposed_again(then: &[&str], now: &[&str]) -> evenkeel_model::Proposal {
+    let world = World::new();
+    let firing_at = |names: &[&str], seconds| -> Vec<Arrival> {
+        names.iter().map(|name| firing(name, &format!("cart-{seconds}"), at(seconds))).collect()
+    };
+    let mut first = incident(&firing_at(then, 0));
+    let proposal = proposed(world.decide(&first, at(60)));
+    assert_eq!(proposal.playbook.step, "roll-back");
+    first.attempts.push(attempt(&proposal, Some(Phase::Succeeded), at(200)));
+    for signal in first.signals.values_mut() {
+        signal.state = SignalState::Resolved;
+    }
+    assert!(crate::close_if_over(&mut first, at(210)));
+    let again = fold(Some(first), &firing_at(now, 4_000), at(4_000)).unwrap();
+    proposed(world.decide(&again, at(4_100)))
+}
+
+#[test]
+fn signals_of_another_kind_do_not_say_that_a_step_did_not_help() {
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["OOMKilled"][..]),
+        (&["CrashLoopBackOff", "ReplicasUnavailable"], &["OOMKilled", "ReplicasUnavailable"]),
+        // An alert of the user's own that the playbook is not for.
+        (&["CrashLoopBackOff", "HighErrorRate"], &["OOMKilled", "HighErrorRate"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!((next.playbook.step.as_str(), next.recurrence_of), ("roll-back", None), "{then:?} {now:?}");
+    }
+    for (then, now) in [
+        (&["CrashLoopBackOff"][..], &["CrashLoopBackOff", "OOMKilled", "ReplicasUnavailable"][..]),
+        (&["CrashLoopBackOff", "OOMKilled"], &["CrashLoopBackOff", "HighErrorRate"]),
+        (&["ReplicasUnavailable"], &["CrashLoopBackOff", "ReplicasUnavailable"]),
+    ] {
+        let next = proposed_again(then, now);
+        assert_eq!(next.playbook.step, "restart", "{then:?} {now:?}");
+        assert!(next.recurrence_of.is_some());
+    }
+}
+
+#[test]
+fn a_proposal_names_the_signals_its_playbook_is_for() {
+    let world = World::new();
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0)), firing("HighErrorRate", "cart-a", at(0))]);
+    assert_eq!(proposed(world.decide(&incident, at(60))).signals, ["CrashLoopBackOff"]);
 }
 
 #[test]
@@ -298,6 +402,26 @@ fn an_unknown_signal_is_told_to_people_once() {
 }
 
 #[test]
+fn a_proposal_is_kept_to_be_sent_again_until_it_is_on_the_bus() {
+    let world = World::new();
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    let decision = world.decide(&incident, at(60));
+    crate::apply(&mut incident, &decision, at(60));
+    let proposal = proposed(decision);
+    let look = |incident: &mut Incident| {
+        let decision = world.decide(incident, at(90));
+        crate::apply(incident, &decision, at(90));
+        incident.wake_at.unwrap() - at(90)
+    };
+    assert_eq!(incident.attempts[0].proposal.as_deref(), Some(&proposal));
+    assert!(look(&mut incident) <= Span::minutes(2).chrono());
+    assert!(crate::note_published(&mut incident, &proposal.name()));
+    assert!(!crate::note_published(&mut incident, &proposal.name()), "known by now");
+    assert_eq!(incident.attempts[0].proposal, None);
+    assert!(look(&mut incident) > Span::hours(1).chrono(), "its outcome wakes it");
+}
+
+#[test]
 fn a_lost_outcome_reaches_people_in_the_end() {
     let world = World::new();
     let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
@@ -340,4 +464,117 @@ fn an_outcome_is_noted_once_and_only_a_regression_replaces_it() {
     outcome.phase = Phase::Regressed;
     assert!(record(&mut incident, &outcome, at(104)));
     assert_eq!(incident.attempts[0].phase, Some(Phase::Regressed));
+}
+
+/// What is decided without evidence about one crash loop, by when it is said to have begun.
+fn decided_of_a_beginning(began: DateTime<Utc>, now: DateTime<Utc>) -> Decision {
+    plan(Situation {
+        incident: &incident(&[firing("CrashLoopBackOff", "cart-1", began)]),
+        playbooks: &playbooks(),
+        evidence: &BTreeMap::new(),
+        fallback: &cart(),
+        limits: &PlanLimits::default(),
+        now,
+    })
+}
+
+#[test]
+fn a_time_at_the_end_of_the_calendar_is_no_panic() {
+    let far: DateTime<Utc> = serde_json::from_str("\"+262142-12-31T23:59:59Z\"").unwrap();
+    assert_eq!(decided_of_a_beginning(far, at(10)).name(), "WaitUntil", "left to settle from when it was heard of");
+}
+
+#[test]
+fn a_beginning_in_the_future_does_not_put_off_the_settle_time() {
+    let decision = decided_of_a_beginning(at(3600), at(120));
+    assert_ne!(decision.name(), "WaitUntil", "settled for two minutes by our clock");
+}
+
+#[test]
+fn a_lost_outcome_does_not_hold_the_incident_open_for_ever() {
+    use crate::{apply, close_if_over};
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-1", at(0))]);
+    let (playbooks, fallback, limits) = (playbooks(), cart(), PlanLimits::default());
+    let propose = |incident: &Incident, now| {
+        let evidence = BTreeMap::from([(
+            "bad-rollout".to_owned(),
+            Evidence { target: Some(broken(now)), named: BTreeMap::new() },
+        )]);
+        plan(Situation {
+            incident,
+            playbooks: &playbooks,
+            evidence: &evidence,
+            fallback: &fallback,
+            limits: &limits,
+            now,
+        })
+    };
+    let first = propose(&incident, at(90));
+    assert_eq!(first.name(), "Propose", "{first:?}");
+    apply(&mut incident, &first, at(90));
+    // Somebody deleted the Remediation: no Outcome ever comes.
+    let late = at(90 + 900 + 7200 + 60);
+    let told = propose(&incident, late);
+    let Decision::Escalate { proposal, .. } = &told else { panic!("{told:?}") };
+    apply(&mut incident, &told, late);
+    let outcome = evenkeel_model::Outcome {
+        remediation: proposal.name(),
+        incident: incident.id.clone(),
+        number: proposal.number,
+        target: proposal.target.clone(),
+        root: proposal.root.clone(),
+        action: proposal.action.name(),
+        playbook: proposal.playbook.clone(),
+        phase: Phase::Succeeded,
+        reason: "told".to_owned(),
+        target_well: None,
+        ended_at: late,
+    };
+    assert!(record(&mut incident, &outcome, late));
+    let ended = crate::testing::resolved("CrashLoopBackOff", "cart-1", at(0), late + Span::minutes(10).chrono());
+    incident = fold(Some(incident), &[ended], late + Span::minutes(10).chrono()).unwrap();
+    assert!(close_if_over(&mut incident, late + Span::minutes(11).chrono()), "open for ever: {:?}", incident.attempts);
+}
+
+fn held(mut arrival: Arrival, observed_at: i64, reason: Option<&str>, of_object: bool) -> Arrival {
+    arrival.signal.id.push_str(&format!("/{observed_at}"));
+    arrival.signal.observed_at = at(observed_at);
+    arrival.signal.suppressed = reason.map(ToOwned::to_owned);
+    arrival.signal.holds_object = of_object;
+    arrival
+}
+
+#[test]
+fn what_is_said_of_the_object_holds_whatever_another_signal_said_before() {
+    let world = World::new();
+    let posted = firing("CartBroken", "cart-9", at(0));
+    let seen = || firing("CrashLoopBackOff", "cart-a", at(0));
+    let silenced = held(seen(), 30, Some("silenced by ana"), true);
+    let incident = incident(&[posted, seen(), silenced]);
+    let Decision::WaitUntil { reason, .. } = world.decide(&incident, at(120)) else { panic!("acts in spite of it") };
+    assert_eq!(reason, "left alone: silenced by ana");
+    // Neither does an older word that comes late lift it, nor does it last longer than the silence.
+    let late = fold(Some(incident), &[held(seen(), 20, None, false)], at(121)).unwrap();
+    assert_eq!(world.decide(&late, at(121)).name(), "WaitUntil");
+    let lifted = fold(Some(late), &[held(seen(), 130, None, false)], at(130)).unwrap();
+    assert_eq!(world.decide(&lifted, at(130)).name(), "Propose");
+}
+
+#[test]
+fn what_is_said_of_one_alert_leaves_the_others() {
+    let world = World::new();
+    let inhibited = held(firing("CartBroken", "cart-9", at(0)), 5, Some("inhibited by another alert"), false);
+    let one = incident(std::slice::from_ref(&inhibited));
+    assert_eq!(world.decide(&one, at(120)).name(), "WaitUntil");
+    let both = incident(&[inhibited, firing("CrashLoopBackOff", "cart-a", at(0))]);
+    assert_eq!(world.decide(&both, at(120)).name(), "Propose");
+}
+
+#[test]
+fn what_the_observer_says_of_the_object_now_is_waited_for() {
+    let mut world = World::new();
+    world.snapshot.as_mut().unwrap().suppressed = Some("silenced by ana".to_owned());
+    let incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    let Decision::WaitUntil { reason, .. } = world.decide(&incident, at(120)) else { panic!("acts in spite of it") };
+    assert_eq!(reason, "bad-rollout: left alone: silenced by ana");
 }

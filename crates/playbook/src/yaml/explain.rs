@@ -5,9 +5,8 @@ use crate::Problem;
 use crate::suggest::{nearest, one_of, or_meant};
 
 /// A parser's error in words an author can act on, placed and with the field's path.
-pub(super) fn explain(error: &Error, source: &Source, lines_before: u64) -> Problem {
+pub(super) fn explain(error: &Error, source: &Source, at: Option<Position>) -> Problem {
     let error = innermost(error);
-    let at = error.location().map(|location| Position::of(location, lines_before));
     let found = at.and_then(|at| source.path_at(at));
     let path = found.map(|(path, _)| path);
     // Where the position is a key's, the trouble is with the mapping it stands in.
@@ -54,7 +53,12 @@ fn plainly(expected: &str) -> &str {
     }
 }
 
-fn innermost(error: &Error) -> &Error {
+/// Where an error stands in the file, given the number of lines before its document.
+pub(super) fn place_of(error: &Error, lines_before: u64) -> Option<Position> {
+    innermost(error).location().map(|location| Position::of(location, lines_before))
+}
+
+pub(super) fn innermost(error: &Error) -> &Error {
     match error {
         Error::WithSnippet { error, .. } | Error::AliasError { error, .. } => innermost(error),
         other => other,

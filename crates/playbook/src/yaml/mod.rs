@@ -2,6 +2,7 @@
 //! document. Limits on size, depth, aliases and number of documents; a document that is broken
 //! leaves the others.
 
+mod all;
 mod explain;
 mod source;
 mod split;
@@ -17,6 +18,7 @@ pub use source::Source;
 
 use crate::Problem;
 use crate::suggest::{nearest, one_of};
+use explain::place_of;
 use split::Chunk;
 use tree::Node;
 
@@ -61,7 +63,7 @@ pub fn documents<T: DeserializeOwned>(text: &str, origin: &str, kind: &str) -> (
     for document in untyped.iter().filter(|document| document.kind == kind) {
         match document.typed() {
             Ok(document) => documents.push(document),
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.extend(found),
         }
     }
     problems.sort();
@@ -94,7 +96,7 @@ pub fn read<'a>(text: &'a str, origin: &str) -> (Vec<Untyped<'a>>, Vec<Problem>)
 fn untyped<'a>(chunk: &Chunk<'a>, whole: &Source) -> Result<Option<Untyped<'a>>, Problem> {
     let lines_before = chunk.lines_before;
     let tree: Spanned<Node> = serde_saphyr::from_str_with_options(chunk.text, options())
-        .map_err(|error| explain::explain(&error, whole, lines_before))?;
+        .map_err(|error| explain::explain(&error, whole, place_of(&error, lines_before)))?;
     let source = Source::new(whole.file(), Node::places(&tree, lines_before));
     let text = |path: &[&str]| path.iter().try_fold(&tree.value, |node, key| node.get(key)).and_then(Node::text);
     let Some(kind) = text(&["kind"]) else {
@@ -122,16 +124,25 @@ impl Untyped<'_> {
     /// The document with its spec as a type.
     ///
     /// # Errors
-    /// The first thing that does not fit the type, in words and placed.
-    pub fn typed<T: DeserializeOwned>(&self) -> Result<Document<T>, Problem> {
-        let envelope: Envelope<T> = serde_saphyr::from_str_with_options(self.text, options())
-            .map_err(|error| explain::explain(&error, &self.source, self.lines_before))?;
+    /// What does not fit the type, in words and placed.
+    pub fn typed<T: DeserializeOwned>(&self) -> Result<Document<T>, Vec<Problem>> {
+        let envelope: Envelope<T> =
+            serde_saphyr::from_str_with_options(self.text, options()).map_err(|error| self.misfits::<T>(&error))?;
         let name = envelope.metadata.name;
         if !is_object_name(&name) {
             let expected = "a name of at most 253 lower-case letters, digits, '-' and '.', as Kubernetes asks for";
-            return Err(self.source.problem("metadata.name", format!("expected {expected}, found {name:?}")));
+            return Err(vec![self.source.problem("metadata.name", format!("expected {expected}, found {name:?}"))]);
         }
         Ok(Document { name, spec: envelope.spec, source: self.source.clone() })
+    }
+
+    fn misfits<T: DeserializeOwned>(&self, first: &serde_saphyr::Error) -> Vec<Problem> {
+        let first = explain::explain(first, &self.source, place_of(first, self.lines_before));
+        let tree = serde_saphyr::from_str_with_options::<Spanned<Node>>(self.text, options());
+        let mut problems = tree.map(|tree| all::misfits::<T>(&tree, &self.source)).unwrap_or_default();
+        problems.retain(|problem| problem.message != first.message);
+        problems.push(first);
+        problems
     }
 }
 

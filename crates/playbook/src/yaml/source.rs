@@ -80,6 +80,11 @@ impl Source {
             .or_else(|| deepest(&|place| place.value == at).map(|path| (path, false)))
     }
 
+    /// Where the field at `path`, or its key, stands.
+    pub(super) fn position(&self, path: &str, is_key: bool) -> Option<Position> {
+        self.find(path).map(|place| place.key.filter(|_| is_key).unwrap_or(place.value))
+    }
+
     fn find(&self, path: &str) -> Option<&Place> {
         let mut path = path;
         loop {

@@ -6,7 +6,7 @@ use evenkeel_model::{ActionPolicySpec, Kind, ObjectRef};
 use evenkeel_playbook::{Loaded, Playbooks, Problem, load, yaml};
 
 /// What watches tell, besides alerts: reasons as Kubernetes writes them.
-const WATCHED: [&str; 24] = [
+const WATCHED: [&str; 25] = [
     "BackoffLimitExceeded",
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -22,6 +22,7 @@ const WATCHED: [&str; 24] = [
     "ManyAffected",
     "NodeNotReady",
     "NodePressure",
+    "NodeStillCordoned",
     "OOMKilled",
     "PodNotReady",
     "PodStuckOnNode",
@@ -126,7 +127,7 @@ fn what_each_signal_leads_to() {
     let mut all: BTreeMap<String, Option<Kind>> = alerts();
     for reason in WATCHED.into_iter().filter(|reason| *reason != "*") {
         let kind = match reason {
-            "NodeNotReady" | "NodePressure" => Kind::Node,
+            "NodeNotReady" | "NodePressure" | "NodeStillCordoned" => Kind::Node,
             "JobFailed" | "BackoffLimitExceeded" => Kind::Job,
             "ManyAffected" => Kind::ConfigMap,
             "ProgressDeadlineExceeded" | "ReplicasUnavailable" | "FailedCreate" => Kind::Deployment,

@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use evenkeel_model::{Empty, Escalate, EscalationSeverity, RollbackTo, RollbackWorkload, ScaleWorkload};
+use evenkeel_model::{Empty, Escalate, EscalationSeverity, Rate, RollbackTo, RollbackWorkload, ScaleWorkload};
 use serde_json::json;
 
 use super::*;
@@ -10,14 +11,22 @@ fn spec(mode: &str, namespaces: &[&str], kinds: &[&str], actions: serde_json::Va
         "mode": mode,
         "match": {"namespaces": namespaces, "kinds": kinds, "selector": {}},
         "actions": actions,
-        "limits": {"concurrent": 2},
+        "windows": {"timeZone": "UTC", "allow": [{"days": ["*"], "from": "00:00", "to": "24:00"}], "freeze": []},
+        "limits": {"concurrent": 2, "unavailable": {"count": 100, "percent": 100}},
+        "gitOps": "UnownedFields",
     }))
     .unwrap()
 }
 
 fn rule(action: &str, tier: &str) -> serde_json::Value {
-    json!({"do": action, "tier": tier, "origins": ["Playbook"],
-           "rate": {"target": "1/1h", "namespace": "3/1h", "cluster": "10/1h"}})
+    let mut rule = json!({"do": action, "tier": tier, "origins": ["Playbook"],
+           "rate": {"target": "1/1h", "namespace": "3/1h", "cluster": "10/1h"}});
+    match tier {
+        "Medium" => rule["approvers"] = json!(1),
+        "High" => rule["approvers"] = json!(3),
+        _ => {}
+    }
+    rule
 }
 
 fn loaded(name: &str, spec: ActionPolicySpec) -> PolicySource {
@@ -42,6 +51,7 @@ struct Case {
     origin: Origin,
     ceiling: Mode,
     narrowed: Option<&'static str>,
+    now: DateTime<Utc>,
     context: Context,
 }
 
@@ -54,6 +64,8 @@ impl Default for Case {
             origin: Origin::Playbook,
             ceiling: Mode::Enforce,
             narrowed: None,
+            // A Monday.
+            now: "2026-01-05T12:00:00Z".parse().unwrap(),
             context: Context { replicas: Some(3), ..Context::default() },
         }
     }
@@ -70,6 +82,7 @@ impl Case {
             target: &self.target,
             labels: &self.labels,
             origin: self.origin,
+            now: self.now,
             ceiling: self.ceiling,
             narrowed: self.narrowed,
             context: self.context,
@@ -109,7 +122,36 @@ fn every_rule_that_spoke_is_told() {
         || loaded("no-max", spec("Enforce", &["shop"], &["Deployment"], json!([rule("scaleWorkload", "Low")])));
     let only_restart =
         || loaded("restart", spec("Enforce", &["*"], &["Deployment"], json!([rule("restartWorkload", "Low")])));
-    let capacity = |stateful, available| Context { stateful, available, takes_capacity: true, replicas: Some(3) };
+    let capacity = |stateful, available| Context {
+        stateful,
+        available,
+        takes_capacity: true,
+        replicas: Some(3),
+        disruption: Some(Disruption { desired: 3, unavailable: 3 - available, takes: 1, budget: None }),
+        ..Context::default()
+    };
+    let taking = |unavailable, takes, budget| Context {
+        disruption: Some(Disruption { desired: 10, unavailable, takes, budget }),
+        ..capacity(false, 3)
+    };
+    let but = |change: fn(&mut ActionPolicySpec)| {
+        let PolicySource::Loaded { name, mut spec } = shop() else { unreachable!() };
+        change(&mut spec);
+        vec![loaded(&name, spec)]
+    };
+    let few = || but(|spec| spec.limits.unavailable = evenkeel_model::Unavailable { count: 5, percent: 20 });
+    let office = || {
+        but(|spec| {
+            spec.windows = serde_json::from_value(json!({
+                "timeZone": "Europe/Berlin",
+                "allow": [{"days": ["Mon"], "from": "09:00", "to": "17:00"}],
+                "freeze": [{"from": "2026-01-12", "to": "2026-01-14", "reason": "audit"}],
+            }))
+            .unwrap();
+        })
+    };
+    let time = |text: &str| Case { now: text.parse().unwrap(), ..Case::default() };
+    let tracked = |git_ops| Case { context: Context { git_ops, ..Context::default() }, ..Case::default() };
     let control_plane = BTreeMap::from([(Protected::CONTROL_PLANE[0].to_owned(), String::new())]);
 
     let cases: Vec<(&str, Case, Vec<PolicySource>)> = vec![
@@ -199,6 +241,42 @@ fn every_rule_that_spoke_is_told() {
             vec![nodes()],
         ),
         ("an action for another kind", Case { action: Action::CordonNode(Empty {}), ..Case::default() }, vec![shop()]),
+        ("inside the hours", time("2026-01-05T08:00:00Z"), office()),
+        ("outside the hours", time("2026-01-05T07:59:00Z"), office()),
+        ("in a freeze", time("2026-01-12T10:00:00Z"), office()),
+        ("hours that never hold", Case::default(), but(|spec| spec.windows.allow.clear())),
+        (
+            "outside the hours of one and in Audit mode of another",
+            time("2026-01-06T10:00:00Z"),
+            [office(), vec![audit()]].concat(),
+        ),
+        ("too few would be available", Case { context: taking(2, 1, None), ..Case::default() }, few()),
+        ("as few as may be available", Case { context: taking(1, 1, None), ..Case::default() }, few()),
+        ("more are taken than may ever be", Case { context: taking(0, 3, None), ..Case::default() }, few()),
+        ("a disruption budget is spent", Case { context: taking(0, 1, Some(0)), ..Case::default() }, few()),
+        (
+            "it is not known what is available",
+            Case { context: Context { disruption: None, ..capacity(false, 3) }, ..Case::default() },
+            few(),
+        ),
+        ("tracked by GitOps, other fields", tracked(GitOps::FieldsFree), vec![shop()]),
+        ("tracked by GitOps, its fields", tracked(GitOps::FieldsOwned), vec![shop()]),
+        ("tracked by GitOps, never", tracked(GitOps::FieldsFree), but(|spec| spec.git_ops = GitOpsRule::Never)),
+        (
+            "people without a number",
+            Case::default(),
+            but(|spec| spec.actions.iter_mut().for_each(|rule| rule.tier = Tier::High)),
+        ),
+        (
+            "a playbook's rate below a namespace's",
+            Case::default(),
+            but(|spec| spec.actions[0].rate.playbook = Some("2/1h".parse().unwrap())),
+        ),
+        (
+            "all that is wrong with it",
+            Case { action: scale(31), origin: Origin::Person, ..Case::default() },
+            vec![shop()],
+        ),
         (
             "telling people, anywhere, off or audit",
             Case {
@@ -228,6 +306,23 @@ fn a_selector_must_be_met_by_all_its_labels() {
     assert_eq!(with("web").judge(&policies).verdict.decision, Decision::Allow { mode: Mode::Enforce });
     assert_eq!(with("db").judge(&policies).verdict.decision, Decision::Deny {});
     assert_eq!(Case::default().judge(&policies).verdict.decision, Decision::Deny {});
+}
+
+#[test]
+fn the_most_people_any_policy_asks_for_have_to_approve() {
+    let asking = |tier, approvers| {
+        let mut rule = rule("rollbackWorkload", tier);
+        rule["approvers"] = json!(approvers);
+        loaded("p", spec("Enforce", &["shop"], &["Deployment"], json!([rule])))
+    };
+    let case = Case::default();
+    let approvers = |policies: &[PolicySource]| case.judge(policies).approvers;
+    assert_eq!(approvers(&[shop()]), 0);
+    assert_eq!(approvers(&[asking("Medium", 3), asking("Medium", 1)]), 3);
+    assert_eq!(approvers(&[asking("High", 1)]), 2, "High takes two at least");
+    let raised = Case { context: Context { stateful: true, ..Context::default() }, ..Case::default() };
+    assert_eq!(raised.judge(&[shop()]).approvers, 1);
+    assert_eq!(raised.judge(&[asking("Medium", 1)]).approvers, 2);
 }
 
 #[test]

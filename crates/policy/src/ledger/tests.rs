@@ -17,7 +17,7 @@ fn root(name: &str) -> ObjectRef {
 
 fn rates(target: &str, namespace: &str, cluster: &str) -> EffectiveRates {
     let one = |rate: &str| BTreeSet::from([rate.parse().unwrap()]);
-    EffectiveRates { target: one(target), namespace: one(namespace), cluster: one(cluster) }
+    EffectiveRates { target: one(target), namespace: one(namespace), playbook: BTreeSet::new(), cluster: one(cluster) }
 }
 
 fn limit(limit: u32) -> Vec<ConcurrentLimit> {
@@ -27,6 +27,7 @@ fn limit(limit: u32) -> Vec<ConcurrentLimit> {
 struct Asked {
     remediation: &'static str,
     root: ObjectRef,
+    playbook: &'static str,
     holder: &'static str,
     rates: EffectiveRates,
     concurrent: Vec<ConcurrentLimit>,
@@ -35,7 +36,7 @@ struct Asked {
 impl Asked {
     fn of(remediation: &'static str, name: &str) -> Self {
         let rates = rates("2/1h", "3/1h", "10/1h");
-        Self { remediation, root: root(name), holder: "a", rates, concurrent: limit(10) }
+        Self { remediation, root: root(name), playbook: "bad-rollout", holder: "a", rates, concurrent: limit(10) }
     }
 
     fn by(mut self, holder: &'static str) -> Self {
@@ -49,6 +50,7 @@ impl Asked {
             root: &self.root,
             target: &self.root,
             action: ActionName::RollbackWorkload,
+            playbook: self.playbook,
             rates: &self.rates,
             concurrent: &self.concurrent,
             holder: self.holder,
@@ -61,14 +63,19 @@ impl Asked {
 }
 
 #[test]
-fn a_claim_holds_its_root_against_others_until_it_ends_and_the_grace_is_over() {
+fn a_claim_holds_its_root_against_other_remediations_until_it_is_released_or_forgotten() {
     let (ledger, first) = Asked::of("r-1", "cart").claim(&LedgerSpec::default(), at(0)).unwrap();
     assert_eq!((first.epoch, first.until), (1, at(120)));
     let refused = Asked::of("r-2", "cart").by("b").claim(&ledger, at(179)).unwrap_err();
     assert_eq!(refused.to_string(), "deployment/shop/cart is held for r-1 by a until 2026-01-01 00:03:00 UTC");
-    let (ledger, second) = Asked::of("r-2", "cart").by("b").claim(&ledger, at(180)).unwrap();
+    // Its gateway is away; what it did is not verified yet.
+    let refused = Asked::of("r-2", "cart").by("b").claim(&ledger, at(180)).unwrap_err();
+    assert!(matches!(refused, ClaimRefused::HeldByOther { until, .. } if until == at(300)), "{refused}");
+    let released = release(&ledger, "r-1", false);
+    assert!(Asked::of("r-2", "cart").by("b").claim(&released, at(10)).is_ok());
+    let (ledger, second) = Asked::of("r-2", "cart").by("b").claim(&ledger, at(120 + 3600)).unwrap();
     assert_eq!(second.epoch, 2);
-    assert_eq!(extend(&ledger, "r-1", 1, HOLD, at(181)).unwrap_err().epoch, 1);
+    assert_eq!(extend(&ledger, "r-1", 1, HOLD, at(121 + 3600)).unwrap_err().epoch, 1);
     // Another root is free all the while.
     assert!(Asked::of("r-3", "web").claim(&ledger, at(1)).is_ok());
 }
@@ -95,9 +102,8 @@ fn what_was_begun_goes_on_when_rates_and_concurrency_are_used_up_meanwhile() {
     begun.rates = rates("1/1h", "1/1h", "1/1h");
     begun.concurrent = limit(1);
     let (ledger, _) = begun.claim(&LedgerSpec::default(), at(0)).unwrap();
-    let mut other = Asked::of("r-2", "web");
-    other.concurrent = limit(1);
-    let (ledger, _) = other.claim(&ledger, at(130)).unwrap();
+    // Under another policy, which counts its own.
+    let (ledger, _) = Asked::of("r-2", "web").claim(&ledger, at(130)).unwrap();
     let (ledger, taken) = begun.by("b").claim(&ledger, at(200)).unwrap();
     assert_eq!(taken.epoch, 3);
     assert_eq!(ledger.debits.len(), 2);
@@ -153,7 +159,8 @@ fn concurrency_counts_what_is_under_way_under_the_policy() {
         refused.to_string(),
         "1 remediations are under way among the objects of policy shop, as many as it allows; again from 2026-01-01 00:02:00 UTC"
     );
-    assert!(one("r-2", "web").claim(&ledger, at(120)).is_ok(), "it has ended");
+    assert!(one("r-2", "web").claim(&ledger, at(120)).is_err(), "its gateway is away; it was not released");
+    assert!(one("r-2", "web").claim(&ledger, at(120 + 3600)).is_ok(), "it is forgotten");
     assert!(one("r-2", "web").claim(&release(&ledger, "r-1", false), at(10)).is_ok(), "it was released");
     // What waits for a person holds its root, not the policy.
     assert!(one("r-2", "web").claim(&hold_for_person(&ledger, "r-1"), at(10)).is_ok());
@@ -180,6 +187,28 @@ fn a_root_held_for_a_person_is_free_only_when_acknowledged() {
 }
 
 #[test]
+fn a_playbook_is_counted_over_all_namespaces_and_another_by_itself() {
+    let asked = |remediation, namespace: &str, playbook| {
+        let mut asked = Asked::of(remediation, "cart");
+        asked.root.namespace = Some(namespace.to_owned());
+        asked.rates.playbook = BTreeSet::from(["2/1h".parse().unwrap()]);
+        asked.playbook = playbook;
+        asked
+    };
+    let mut ledger = LedgerSpec::default();
+    for (remediation, namespace, seconds) in [("r-1", "shop", 0), ("r-2", "bank", 60)] {
+        ledger = asked(remediation, namespace, "bad-rollout").claim(&ledger, at(seconds)).unwrap().0;
+    }
+    let refused = asked("r-3", "wiki", "bad-rollout").claim(&ledger, at(120)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "rollbackWorkload was done as often by this playbook as 2/1h allows; again from 2026-01-01 01:00:00 UTC"
+    );
+    assert!(asked("r-3", "wiki", "other").claim(&ledger, at(120)).is_ok());
+    assert!(asked("r-3", "wiki", "bad-rollout").claim(&ledger, at(3600)).is_ok());
+}
+
+#[test]
 fn a_full_ledger_refuses_and_still_fits_into_etcd() {
     let name = |n: usize, length: usize| format!("{n:x>length$}");
     let namespace = |n| name(n, 63);
@@ -191,6 +220,7 @@ fn a_full_ledger_refuses_and_still_fits_into_etcd() {
             action: ActionName::RollbackWorkload,
             target: name(n, 40),
             namespace: Some(namespace(n)),
+            playbook: Some(name(n, 8)),
             at: now,
             forget_at: now + REMEMBER.chrono(),
         });
@@ -294,11 +324,7 @@ mod properties {
                 let n = self.spent.iter().filter(|(r, at)| only(*r) && *at > now - window).count();
                 n >= count as usize
             };
-            let under_way = self
-                .held
-                .values()
-                .filter(|held| !held.person && now < held.until && held.remediation != remediation)
-                .count();
+            let under_way = self.held.values().filter(|held| !held.person && held.remediation != remediation).count();
             !used(limits.target, &|r| root_of(r) == root_of(remediation))
                 && !used(limits.namespace, &|_| true)
                 && !used(limits.cluster, &|_| true)
@@ -310,10 +336,12 @@ mod properties {
             let hold = i64::try_from(HOLD.get().as_secs()).unwrap();
             let grace = i64::try_from(GRACE.get().as_secs()).unwrap();
             let root = root_of(remediation);
+            self.held.retain(|_, held| held.person || now < held.until + 3600);
             let found = self.held.get(root).cloned();
             if let Some(held) = &found {
                 let is_ours = held.remediation == remediation && held.holder == holder;
-                if held.person || (!is_ours && now < held.until + grace) {
+                let is_another = held.remediation != remediation;
+                if held.person || (!is_ours && (is_another || now < held.until + grace)) {
                     return None;
                 }
                 if is_ours && now < held.until {
@@ -374,8 +402,14 @@ mod properties {
                         let asked = Asked {
                             remediation: REMEDIATIONS[remediation],
                             root: root(root_of(remediation)),
+                            playbook: "bad-rollout",
                             holder: HOLDERS[holder],
-                            rates: EffectiveRates { target: rate(limits.target), namespace: rate(limits.namespace), cluster: rate(limits.cluster) },
+                            rates: EffectiveRates {
+                                target: rate(limits.target),
+                                namespace: rate(limits.namespace),
+                                playbook: BTreeSet::new(),
+                                cluster: rate(limits.cluster),
+                            },
                             concurrent: limit(limits.concurrent),
                         };
                         let expected = reference.claim(remediation, holder, &limits, now);

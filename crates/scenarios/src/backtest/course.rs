@@ -36,6 +36,8 @@ pub enum Said {
     Audit,
     /// People decide.
     NeedsApproval(Tier),
+    /// Not at this time.
+    Defer,
     /// No.
     Deny,
 }
@@ -46,6 +48,7 @@ impl std::fmt::Display for Said {
             Self::Allow => f.write_str("Allow"),
             Self::Audit => f.write_str("Allow (Audit)"),
             Self::NeedsApproval(tier) => write!(f, "NeedsApproval ({tier:?})"),
+            Self::Defer => f.write_str("Defer"),
             Self::Deny => f.write_str("Deny"),
         }
     }

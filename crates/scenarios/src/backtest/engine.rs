@@ -73,6 +73,7 @@ struct Open {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     People,
+    Windows,
     Ledger,
     Effect,
 }
@@ -187,7 +188,9 @@ impl<'a> Engine<'a> {
         if is_over && let Some(open) = &entry.open {
             let end = match open.state {
                 Waiting::Effect => (Phase::Succeeded, "its signals ended"),
-                Waiting::People | Waiting::Ledger => (Phase::Obsolete, "its signals ended meanwhile"),
+                Waiting::People | Waiting::Ledger | Waiting::Windows => {
+                    (Phase::Obsolete, "its signals ended meanwhile")
+                }
             };
             return self.end(key, end.0, end.1.to_owned());
         }
@@ -299,7 +302,7 @@ impl<'a> Engine<'a> {
                 expires_at: self.now,
                 traceparent: None,
             };
-            let verdict = said(&self.gate.judge(&proposal));
+            let verdict = said(&self.gate.judge(&proposal, self.now));
             text.push_str(&format!("; if so {} ({}): {verdict}", step.name, step.action.name()));
         }
         Some(text)
@@ -319,7 +322,7 @@ impl<'a> Engine<'a> {
     fn submit(&mut self, key: &str, proposal: Box<Proposal>) -> bool {
         let now = self.now;
         let name = proposal.action.name();
-        let judgement = self.gate.judge(&proposal);
+        let judgement = self.gate.judge(&proposal, now);
         let verdict = said(&judgement);
         self.totals.proposed(name, verdict);
         if let Some(earlier) = &proposal.recurrence_of {
@@ -345,25 +348,65 @@ impl<'a> Engine<'a> {
             end: None,
             ended_at: None,
         });
-        let (number, expires_at) = (proposal.number, proposal.expires_at);
+        let number = proposal.number;
         entry.open = Some(Open { proposal, judgement, within, undo, state: Waiting::Ledger });
+        self.follow(key, number, verdict)
+    }
+
+    /// Does what policies said to the open step. True when it has ended at once.
+    fn follow(&mut self, key: &str, number: u32, verdict: Said) -> bool {
+        let Some(entry) = self.incidents.get_mut(key) else { return false };
+        let Some(open) = &mut entry.open else { return false };
+        let (name, expires_at) = (open.proposal.action.name(), open.proposal.expires_at);
         match verdict {
             _ if !name.is_mutating() => self.end_quietly(key, Phase::Succeeded, "people were told"),
             Said::Deny => self.end_quietly(key, Phase::Denied, "denied by policy"),
             Said::Audit => self.end_quietly(key, Phase::WouldExecute, "not done in Audit mode"),
             Said::NeedsApproval(_) => {
-                if let Some(open) = &mut entry.open {
-                    open.state = Waiting::People;
-                }
+                open.state = Waiting::People;
                 self.schedule(expires_at, Due::Step { key: key.to_owned(), number });
                 return false;
             }
+            Said::Defer => {
+                self.wait_for_windows(key, number);
+                return false;
+            }
             Said::Allow => {
+                open.state = Waiting::Ledger;
                 self.claim(key, number);
                 return false;
             }
         }
         true
+    }
+
+    /// Policies say not at this time: judged again when they open, if that is in time.
+    fn wait_for_windows(&mut self, key: &str, number: u32) {
+        let Some(entry) = self.incidents.get_mut(key) else { return };
+        let Some(open) = &mut entry.open else { return };
+        let evenkeel_model::Decision::Defer { until } = open.judgement.verdict.decision else { return };
+        open.state = Waiting::Windows;
+        let due = until.max(self.now + Duration::seconds(1)).min(open.proposal.expires_at);
+        if let Some(step) = entry.steps.last_mut().filter(|step| step.deferred.is_none()) {
+            step.deferred = Some("outside the windows of its policies".to_owned());
+            self.totals.deferred(open.proposal.action.name());
+        }
+        self.schedule(due, Due::Step { key: key.to_owned(), number });
+    }
+
+    /// The windows may be open now.
+    fn judge_again(&mut self, key: &str, number: u32) {
+        let Some(entry) = self.incidents.get_mut(key) else { return };
+        let Some(open) = &mut entry.open else { return };
+        open.judgement = self.gate.judge(&open.proposal, self.now);
+        let verdict = said(&open.judgement);
+        if let Some(step) = entry.steps.last_mut() {
+            step.verdict = verdict;
+            step.rules = open.judgement.verdict.rules.clone();
+        }
+        if self.follow(key, number, verdict) {
+            self.after_change(key, true);
+        }
     }
 
     fn claim(&mut self, key: &str, number: u32) {
@@ -404,7 +447,9 @@ impl<'a> Engine<'a> {
             }
             Waiting::People if expired => self.end(key, Phase::Expired, "nobody approved".to_owned()),
             Waiting::Ledger if expired => self.end(key, Phase::Expired, "deferred until it expired".to_owned()),
+            Waiting::Windows if expired => self.end(key, Phase::Expired, "deferred until it expired".to_owned()),
             Waiting::Ledger => self.claim(key, number),
+            Waiting::Windows => self.judge_again(key, number),
             Waiting::People => {}
         }
     }
@@ -578,6 +623,7 @@ fn neutral(target: &ObjectRef, now: DateTime<Utc>) -> Snapshot {
         pods: Vec::new(),
         revisions: Vec::new(),
         scaled_by: None,
+        suppressed: None,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Action, Decision, Kind, LedgerSpec, Mode, Proposal, Span, Tier};
+use evenkeel_model::{Action, Decision, Kind, LedgerSpec, Mode, Proposal, Span};
 use evenkeel_policy::ledger::{self, ClaimAsk, ClaimRefused, Scope};
 use evenkeel_policy::{Context, Judgement, Question, judge};
 
@@ -37,12 +37,13 @@ impl<'a> Gate<'a> {
         Self { rules, settings, ledger: LedgerSpec::default(), used_up: BTreeMap::new() }
     }
 
-    pub(super) fn judge(&self, proposal: &Proposal) -> Judgement {
+    pub(super) fn judge(&self, proposal: &Proposal, now: DateTime<Utc>) -> Judgement {
         let question = Question {
             action: &proposal.action,
             target: &proposal.target,
             labels: &BTreeMap::new(),
             origin: proposal.origin,
+            now,
             ceiling: Mode::Enforce,
             narrowed: None,
             context: context(proposal),
@@ -68,6 +69,7 @@ impl<'a> Gate<'a> {
             root: &proposal.root,
             target: &proposal.target,
             action: proposal.action.name(),
+            playbook: &proposal.playbook.name,
             rates: &judgement.rates,
             concurrent: &judgement.concurrent,
             holder: "backtest",
@@ -99,13 +101,17 @@ impl<'a> Gate<'a> {
 
     fn known_to_be_used_up(&self, proposal: &Proposal, judgement: &Judgement, now: DateTime<Utc>) -> Option<Claimed> {
         let rates = &judgement.rates;
-        [(Scope::Cluster, &rates.cluster), (Scope::Namespace, &rates.namespace), (Scope::Target, &rates.target)]
-            .into_iter()
-            .find_map(|(scope, rates)| {
-                let key = (proposal.action.name(), scope, scope_key(proposal, scope));
-                let (rate, until) = self.used_up.get(&key)?;
-                (now < *until && rates.contains(rate)).then(|| Claimed::NotBefore(*until, used_up(scope, *rate)))
-            })
+        let scopes = [
+            (Scope::Cluster, &rates.cluster),
+            (Scope::Playbook, &rates.playbook),
+            (Scope::Namespace, &rates.namespace),
+            (Scope::Target, &rates.target),
+        ];
+        scopes.into_iter().find_map(|(scope, rates)| {
+            let key = (proposal.action.name(), scope, scope_key(proposal, scope));
+            let (rate, until) = self.used_up.get(&key)?;
+            (now < *until && rates.contains(rate)).then(|| Claimed::NotBefore(*until, used_up(scope, *rate)))
+        })
     }
 
     /// The step has ended: its root is free again. What was counted stays counted.
@@ -121,6 +127,7 @@ fn scope_key(proposal: &Proposal, scope: Scope) -> String {
     match scope {
         Scope::Target => proposal.target.key(&proposal.cluster),
         Scope::Namespace => proposal.target.namespace.clone().unwrap_or_default(),
+        Scope::Playbook => proposal.playbook.name.clone(),
         Scope::Cluster => String::new(),
     }
 }
@@ -129,6 +136,7 @@ fn used_up(scope: Scope, rate: evenkeel_model::Rate) -> String {
     let name = match scope {
         Scope::Target => "target",
         Scope::Namespace => "namespace",
+        Scope::Playbook => "playbook",
         Scope::Cluster => "cluster",
     };
     format!("rate.{name} {rate} is used up")
@@ -142,16 +150,16 @@ fn context(proposal: &Proposal) -> Context {
         Action::ScaleWorkload(scale) => Some(scale.replicas),
         _ => None,
     };
-    Context { stateful, available: 0, takes_capacity: false, replicas }
+    Context { stateful, replicas, ..Context::default() }
 }
 
-/// What was decided. A verdict of `judge` never defers; the ledger does.
+/// What was decided.
 pub(super) fn said(judgement: &Judgement) -> Said {
     match judgement.verdict.decision {
         Decision::Allow { mode: Mode::Enforce } => Said::Allow,
         Decision::Allow { mode: Mode::Audit } => Said::Audit,
         Decision::NeedsApproval { tier } => Said::NeedsApproval(tier),
-        Decision::Defer { .. } => Said::NeedsApproval(Tier::High),
+        Decision::Defer { .. } => Said::Defer,
         Decision::Deny {} => Said::Deny,
     }
 }

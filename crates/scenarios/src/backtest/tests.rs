@@ -53,7 +53,9 @@ spec:
       tier: Low
       origins: [Playbook]
       rate: {target: 1/1h, namespace: 3/1h, cluster: 10/1h}
-  limits: {concurrent: 2}
+  windows: {timeZone: UTC, allow: [{days: ["*"], from: "00:00", to: "24:00"}], freeze: []}
+  limits: {concurrent: 2, unavailable: {count: 100, percent: 100}}
+  gitOps: UnownedFields
 "#;
 
 fn at(minutes: i64) -> DateTime<Utc> {
@@ -82,6 +84,7 @@ fn signal(name: &str, kind: Kind, object: &str, begins: i64, state: SignalState,
         labels: BTreeMap::new(),
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
         starts_at: at(begins),
         ends_at: (state == SignalState::Resolved).then(|| at(when)),
         observed_at: at(when),
@@ -132,7 +135,7 @@ fn one_set_of_rules_is_told_by_what_incidents_come_to() {
 
 #[test]
 fn a_stricter_tier_and_a_tighter_rate_are_told_with_the_rules_that_say_so() {
-    let changed = POLICIES.replace("tier: Low", "tier: Medium");
+    let changed = POLICIES.replace("tier: Low", "tier: Medium\n      approvers: 1");
     let verdicts = run(&day(), &rules_of(PLAYBOOKS, POLICIES), Some(&rules_of(PLAYBOOKS, &changed)), Assume::FactsHold);
     insta::assert_snapshot!(markdown(&verdicts));
     let changed = POLICIES.replace("namespace: 3/1h", "namespace: 1/1h");

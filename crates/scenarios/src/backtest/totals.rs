@@ -74,6 +74,8 @@ impl Totals {
             Said::Allow => totals.allowed += 1,
             Said::Audit => totals.audited += 1,
             Said::NeedsApproval(_) => totals.needs_approval += 1,
+            // Counted when it is known to wait.
+            Said::Defer => {}
             Said::Deny => totals.denied += 1,
         }
     }

@@ -8,7 +8,7 @@ use crate::file::{Files, Scenario};
 
 const SCENARIO: &str = include_str!("../../../../simulations/demo.yaml");
 
-const PLAYBOOKS: [(&str, &str); 10] = [
+const PLAYBOOKS: [(&str, &str); 11] = [
     ("playbooks/bad-rollout.yaml", include_str!("../../../../playbooks/bad-rollout.yaml")),
     ("playbooks/crash-after-rollout.yaml", include_str!("../../../../playbooks/crash-after-rollout.yaml")),
     ("playbooks/default.yaml", include_str!("../../../../playbooks/default.yaml")),
@@ -19,6 +19,7 @@ const PLAYBOOKS: [(&str, &str); 10] = [
     ),
     ("playbooks/many-affected.yaml", include_str!("../../../../playbooks/many-affected.yaml")),
     ("playbooks/node-not-ready.yaml", include_str!("../../../../playbooks/node-not-ready.yaml")),
+    ("playbooks/node-well-again.yaml", include_str!("../../../../playbooks/node-well-again.yaml")),
     ("playbooks/pod-stuck-on-node.yaml", include_str!("../../../../playbooks/pod-stuck-on-node.yaml")),
     ("playbooks/rollout-stuck.yaml", include_str!("../../../../playbooks/rollout-stuck.yaml")),
     ("playbooks/workload-unavailable.yaml", include_str!("../../../../playbooks/workload-unavailable.yaml")),

@@ -222,13 +222,35 @@ fn diff(change: &str) -> Vec<(Tone, String)> {
     }
 }
 
-/// The first sentences.
+/// The beginning, to the end of a clause, and the last sentence, which says what all this is about.
 fn short(text: &str) -> String {
-    const MOST: usize = 240;
+    const MOST: usize = 280;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() <= MOST {
         return text;
     }
-    let cut: String = text.chars().take(MOST).collect();
-    format!("{} …", cut.trim_end())
+    let (begins, last) = text.rsplit_once(". ").unwrap_or((&text, ""));
+    let room = MOST.saturating_sub(last.chars().count());
+    let fits: String = begins.chars().take(room).collect();
+    let cut = if fits.len() == begins.len() {
+        fits.len()
+    } else {
+        fits.rfind("; ").or(fits.rfind(' ')).unwrap_or(fits.len())
+    };
+    format!("{}; … {last}", fits.get(..cut).unwrap_or(&fits)).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_long_reason_keeps_its_beginning_and_its_last_sentence() {
+        let seen = (1..20).map(|pod| format!("CrashLoopBackOff on pod/shop/cart-{pod} for 2m")).collect::<Vec<_>>();
+        let text = short(&format!("{}. A new revision never came up.", seen.join("; ")));
+        assert!(text.starts_with("CrashLoopBackOff on pod/shop/cart-1 for 2m; "), "{text}");
+        assert!(text.ends_with("for 2m; … A new revision never came up."), "{text}");
+        assert!(text.chars().count() <= 290, "{text}");
+        assert_eq!(short("as\n it  is"), "as it is");
+    }
 }

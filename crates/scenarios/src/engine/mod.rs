@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::file::{EngineSpec, On, Plane};
+use crate::runner::RunOptions;
 use client::Line;
 use clock::SkewedClock;
 use meter::Meter;
@@ -66,6 +67,8 @@ pub(crate) struct Engine {
     clocks: BTreeMap<Plane, SkewedClock>,
     meter: Arc<Meter>,
     inner: Mutex<Inner>,
+    #[cfg(feature = "mutation")]
+    mutation: Option<crate::Mutation>,
 }
 
 struct Inner {
@@ -86,13 +89,14 @@ impl Engine {
     pub(crate) fn new(
         simulator: Simulator,
         spec: EngineSpec,
-        seed: u64,
+        options: RunOptions,
     ) -> Result<(Arc<Self>, impl Future<Output = ()>), evenkeel_bus::BusError> {
+        let seed = options.seed;
         let clock = simulator.clock();
         let clocks = [Plane::Observer, Plane::Reasoner, Plane::Gateway].map(|plane| (plane, SkewedClock::new(clock)));
         let truth = SkewedClock::new(clock);
-        let mut options = MemoryOptions::new(Cluster::new(CLUSTER)?, Arc::new(truth));
-        options.trouble = Trouble { seed, ..Trouble::none() };
+        let mut of_bus = MemoryOptions::new(Cluster::new(CLUSTER)?, Arc::new(truth));
+        of_bus.trouble = Trouble { seed, ..Trouble::none() };
         let (died, mut dead) = mpsc::unbounded_channel();
         let inner = Inner {
             random: fastrand::Rng::with_seed(seed ^ 0x656e_6769_6e65),
@@ -102,13 +106,15 @@ impl Engine {
         };
         let engine = Arc::new(Self {
             simulator,
-            bus: MemoryBus::new(options),
+            bus: MemoryBus::new(of_bus),
             spec,
             deaths: Arc::default(),
             died,
             clocks: clocks.into_iter().collect(),
             meter: Arc::default(),
             inner: Mutex::new(inner),
+            #[cfg(feature = "mutation")]
+            mutation: options.mutation,
         });
         let caretaker = Arc::clone(&engine);
         let care = async move {
@@ -273,6 +279,8 @@ impl Engine {
                     client: client(),
                     outbound,
                     seed: u64::from(starts),
+                    #[cfg(feature = "mutation")]
+                    believes_pod_labels: self.mutation == Some(crate::Mutation::Targets),
                 };
                 let engine = Arc::clone(self);
                 Box::pin(async move {
@@ -312,6 +320,8 @@ impl Engine {
                     playbooks: evenkeel_gateway::PlaybookSource::Cluster,
                     outbound,
                     audit: None,
+                    #[cfg(feature = "mutation")]
+                    mutation: self.mutation.and_then(crate::Mutation::of_gateway),
                 };
                 Box::pin(async move { Ok(evenkeel_gateway::run(parts, shutdown).await?) })
             }

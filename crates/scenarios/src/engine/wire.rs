@@ -111,6 +111,10 @@ impl Bucket for WiredBucket {
         self.life.fuse.guard(self.inner.remove(key)).await
     }
 
+    async fn remove_at(&self, key: &Key, revision: u64) -> Result<(), BusError> {
+        self.life.fuse.guard(self.inner.remove_at(key, revision)).await
+    }
+
     async fn keys(&self) -> Result<Vec<String>, BusError> {
         self.life.fuse.guard(self.inner.keys()).await
     }

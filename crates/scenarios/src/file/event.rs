@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Object;
+use super::{Object, TrafficSpec};
 
 /// Something that happens: a time, and exactly one of the other fields but `by`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +64,9 @@ pub struct Event {
     /// What an image is from now on: the registry or the program has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_image_life: Option<SetImageLife>,
+    /// Users send another number of requests from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficSpec>,
     /// A silence in Alertmanager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Silence>,
@@ -106,6 +109,7 @@ impl Event {
             ("drain", self.drain.is_some()),
             ("uncordon", self.uncordon.is_some()),
             ("setImageLife", self.set_image_life.is_some()),
+            ("traffic", self.traffic.is_some()),
             ("silence", self.silence.is_some()),
             ("alert", self.alert.is_some()),
             ("api", self.api.is_some()),
@@ -245,6 +249,9 @@ pub struct ApiTrouble {
     pub times: u32,
     /// What they get.
     pub reply: Reply,
+    /// How late, for `CommitLate`; 45s where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Span>,
 }
 
 /// What a request gets.
@@ -256,6 +263,8 @@ pub enum Reply {
     TimeoutBeforeCommit,
     /// It is carried out, and the connection breaks.
     ResetAfterCommit,
+    /// No answer comes, and it is carried out long after the client has given up.
+    CommitLate,
     /// The connection breaks before anything is done.
     ResetBeforeCommit,
     /// 429, Retry-After 1.

@@ -16,6 +16,9 @@ pub struct Expect {
     /// What holds at the end.
     #[serde(default)]
     pub finally: Vec<Finally>,
+    /// How users fare at the end.
+    #[serde(default)]
+    pub requests: Vec<Failed>,
     /// How remediations ended.
     #[serde(default)]
     pub remediations: Vec<Remediated>,
@@ -75,6 +78,20 @@ impl Finally {
     pub fn condition(&self, fact: &str) -> Condition {
         Condition { fact: fact.to_owned(), op: self.op, value: self.value.clone() }
     }
+}
+
+/// The share of a service's requests that failed within the last five minutes, 0 to 1.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Failed {
+    /// `service/shop/cart`; requests come to it from users (`cluster.traffic`) or from what they call.
+    pub to: Object,
+    /// No less than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<f64>,
+    /// No more than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<f64>,
 }
 
 /// How remediations ended.

@@ -20,6 +20,8 @@ pub struct Scenario {
     pub playbooks: Vec<Loaded>,
     /// Its policies, by name.
     pub policies: BTreeMap<String, ActionPolicySpec>,
+    /// Its own rules of the simulated Prometheus: file names and texts.
+    pub rules: Vec<(String, String)>,
 }
 
 /// Where files are read.
@@ -110,8 +112,9 @@ fn scenario(document: Document<SimulationSpec>, files: &dyn Files) -> Result<Sce
             }
         }
     }
+    let rules = texts(&spec.uses.rules, "spec.use.rules", &source, files, &mut problems);
     if problems.is_empty() {
-        Ok(Scenario { name, file: source.file().to_owned(), spec, playbooks, policies })
+        Ok(Scenario { name, file: source.file().to_owned(), spec, playbooks, policies, rules })
     } else {
         Err(problems)
     }
@@ -180,6 +183,11 @@ fn wrong_with(document: &Document<SimulationSpec>) -> Vec<Problem> {
             }
             (None, Some(_)) => {}
             _ => problems.push(source.problem(&path, "expected one of fact and field")),
+        }
+    }
+    for (index, requests) in spec.expect.requests.iter().enumerate() {
+        if requests.at_least.is_none() && requests.at_most.is_none() {
+            problems.push(source.problem(&format!("spec.expect.requests[{index}]"), "expected atLeast or atMost"));
         }
     }
     if spec.expect.nothing && !(spec.expect.writes.is_empty() && spec.expect.escalations.is_empty()) {

@@ -8,7 +8,7 @@ mod schema;
 pub(crate) use event::{
     Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply, Silence,
 };
-pub(crate) use expect::{Expect, Finally, Written};
+pub(crate) use expect::{Expect, Failed, Finally, Written};
 pub use load::{Disk, Files, Scenario, load};
 pub use schema::schema;
 
@@ -63,6 +63,9 @@ pub struct Uses {
     pub playbooks: Vec<String>,
     /// Policies.
     pub policies: Vec<String>,
+    /// Rules of the simulated Prometheus, besides the shipped ones of Kubernetes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
 }
 
 /// How many of each plane, and how they are set.

@@ -8,6 +8,8 @@ mod effects;
 mod harm;
 mod outcomes;
 mod policy;
+mod sense;
+mod targets;
 
 use std::collections::BTreeMap;
 
@@ -45,6 +47,9 @@ pub(crate) fn violated(seen: &Seen<'_>) -> Vec<Violation> {
     found.extend(budgets::rates(seen));
     found.extend(budgets::concurrency(seen));
     found.extend(harm::worse(seen));
+    found.extend(sense::unneeded(seen));
+    found.extend(sense::hollow(seen));
+    found.extend(targets::wrong(seen));
     found.extend(outcomes::missing(seen));
     found.extend(outcomes::lost(seen));
     found.sort();

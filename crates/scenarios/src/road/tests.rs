@@ -65,6 +65,7 @@ fn signal(name: &str, about: &str, begins: i64, ends: Option<i64>) -> Signal {
         labels: BTreeMap::new(),
         summary: String::new(),
         suppressed: None,
+        holds_object: false,
         starts_at: at(begins),
         ends_at: ends.map(at),
         observed_at: at(ends.unwrap_or(begins)),

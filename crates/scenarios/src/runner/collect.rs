@@ -90,7 +90,10 @@ pub(crate) fn remediation(remediation: &Remediation) -> RemediationSeen {
         checks: checks
             .unwrap_or_default()
             .iter()
-            .map(|check| format!("{}: {}", check.condition, check.found))
+            .map(|check| {
+                let is_said = check.found == "so" || check.condition.ends_with(&format!(" is {}", check.found));
+                if is_said { check.condition.clone() } else { format!("{}: {}", check.condition, check.found) }
+            })
             .collect(),
     }
 }

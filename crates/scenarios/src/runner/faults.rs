@@ -75,7 +75,7 @@ fn trouble(random: &mut fastrand::Rng, at: u64) -> Vec<Event> {
             let reply = replies.get(random.usize(..replies.len())).copied().unwrap_or(Reply::Unavailable);
             let verbs = ["GET", "PATCH", "POST", "PUT", "DELETE"];
             let verb = verbs.get(random.usize(..verbs.len())).map(|verb| (*verb).to_owned());
-            let trouble = ApiTrouble { verb, object: None, times: random.u32(1..4), reply };
+            let trouble = ApiTrouble { verb, object: None, times: random.u32(1..4), reply, by: None };
             vec![Event { api: Some(trouble), ..event() }]
         }
         _ => {

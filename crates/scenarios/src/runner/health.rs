@@ -18,11 +18,20 @@ const LOOKED_AT: [(&str, &str); 4] = [
 
 /// How each target was, by its name.
 #[derive(Debug, Default)]
-pub(crate) struct Health(BTreeMap<String, Vec<HealthPoint>>);
+pub(crate) struct Health {
+    points: BTreeMap<String, Vec<HealthPoint>>,
+    /// The revision that was looked at: as long as nothing is written, all is as it was.
+    revision: Option<u64>,
+}
 
 impl Health {
     /// Looks once.
     pub(crate) fn look(&mut self, simulator: &Simulator) {
+        let revision = Some(simulator.revision());
+        if self.revision == revision {
+            return;
+        }
+        self.revision = revision;
         let at = simulator.clock().now();
         let mut there = Vec::new();
         for (resource, word) in LOOKED_AT {
@@ -38,14 +47,14 @@ impl Health {
                 there.push(name);
             }
         }
-        let gone: Vec<String> = self.0.keys().filter(|name| !there.contains(name)).cloned().collect();
+        let gone: Vec<String> = self.points.keys().filter(|name| !there.contains(name)).cloned().collect();
         for name in gone {
             self.note(&name, HealthPoint { at, desired: 0, available: 0, well: true });
         }
     }
 
     fn note(&mut self, name: &str, point: HealthPoint) {
-        let points = self.0.entry(name.to_owned()).or_default();
+        let points = self.points.entry(name.to_owned()).or_default();
         let same = |last: &HealthPoint| {
             (last.desired, last.available, last.well) == (point.desired, point.available, point.well)
         };
@@ -55,7 +64,7 @@ impl Health {
     }
 
     pub(crate) fn into_series(self) -> Vec<HealthSeries> {
-        self.0.into_iter().map(|(object, points)| HealthSeries { object, points }).collect()
+        self.points.into_iter().map(|(object, points)| HealthSeries { object, points }).collect()
     }
 }
 
@@ -81,7 +90,9 @@ fn workload(object: &Value, word: &str, at: DateTime<Utc>) -> HealthPoint {
 
 fn node(object: &Value, at: DateTime<Utc>) -> HealthPoint {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    let ready = conditions.into_iter().flatten().any(ready);
-    HealthPoint { at, desired: 1, available: i64::from(ready), well: ready }
+    let is_true = |condition: &Value| condition["status"] == "True";
+    let ready = conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && is_true(it));
+    let pressed = |it: &Value| it["type"].as_str().is_some_and(|of| of.ends_with("Pressure")) && is_true(it);
+    let pressed = conditions.into_iter().flatten().any(pressed);
+    HealthPoint { at, desired: 1, available: i64::from(ready), well: ready && !pressed }
 }

@@ -1,5 +1,7 @@
 //! Whether what was expected came.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use evenkeel_cluster::NoRecords;
 use evenkeel_model::{ActionName, Evidence, Fact, Operator};
@@ -10,7 +12,10 @@ use serde_json::Value;
 use super::manifest::path;
 use super::people::Person;
 use super::report::{RunReport, Violation};
-use crate::file::{Expect, Finally, Object, Written};
+use crate::file::{Expect, Failed, Finally, Object, Written};
+
+/// Requests of so long before the end are counted.
+const REQUESTS_OF: Duration = Duration::from_secs(300);
 
 /// What a run is compared with.
 pub(crate) struct Judge<'a> {
@@ -156,6 +161,26 @@ pub(crate) async fn finally(expect: &Expect, simulator: &Simulator, now: DateTim
         }
     }
     found
+}
+
+/// Services whose users fare otherwise than expected at the end.
+pub(crate) fn requests(expect: &Expect, simulator: &Simulator) -> Vec<Violation> {
+    let wrong = |expected: &Failed| {
+        let service = &expected.to.0;
+        let named = format!("{}/{}", service.namespace.as_deref().unwrap_or("default"), service.name);
+        let Some(share) = simulator.failed_share(&named, REQUESTS_OF) else {
+            return Some(Violation::new("requests", format!("expected requests to {}, found none", expected.to)));
+        };
+        let few = expected.at_least.is_some_and(|least| share < least);
+        let many = expected.at_most.is_some_and(|most| share > most);
+        let bound = if few { ("at least", expected.at_least) } else { ("at most", expected.at_most) };
+        let wanted = format!("{} {}", bound.0, bound.1.unwrap_or_default());
+        (few || many).then(|| {
+            let what = format!("expected {wanted} of the requests to {} to fail, found {share:.3}", expected.to);
+            Violation::new("requests", what)
+        })
+    };
+    expect.requests.iter().filter_map(wrong).collect()
 }
 
 async fn of_fact(expected: &Finally, name: &str, simulator: &Simulator, now: DateTime<Utc>) -> Fact {

@@ -47,6 +47,9 @@ pub struct RunOptions {
     pub seed: u64,
     /// Adds random trouble for the engine.
     pub engine_faults: bool,
+    /// Switches a protection of the engine off.
+    #[cfg(feature = "mutation")]
+    pub mutation: Option<crate::Mutation>,
 }
 
 /// Why a scenario can't be run.
@@ -88,11 +91,11 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         let added = simulator.add_node(&format!("node-{number}"), &NodeOptions::default());
         added.map_err(|failure| failed(failure.to_string()))?;
     }
-    monitoring::begin(&simulator, spec).map_err(|error| failed(error.to_string()))?;
+    monitoring::begin(&simulator, scenario).map_err(|error| failed(error.to_string()))?;
     let admin = Person::new(&simulator, "system:admin");
     setup::set_up(scenario, &admin).await.map_err(|error| failed(error.to_string()))?;
     let (engine, care) =
-        Engine::new(simulator.clone(), spec.engine.clone(), options.seed).map_err(|error| failed(error.to_string()))?;
+        Engine::new(simulator.clone(), spec.engine.clone(), options).map_err(|error| failed(error.to_string()))?;
     tokio::spawn(care);
     engine.start();
     let troubles = Arc::new(Troubles::default());
@@ -192,6 +195,7 @@ async fn conclude(
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
     let mut violations = Judge { expect: &spec.expect, patient: options.engine_faults }.look(&report);
     violations.extend(judge::finally(&spec.expect, simulator, end).await);
+    violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {
         report: &report,
         policies: &scenario.policies,

@@ -10,19 +10,24 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, Taken};
 use crate::engine::{ALERTMANAGER, PROMETHEUS};
-use crate::file::{Silence, SimulationSpec};
+use crate::file::{Scenario, Silence, TrafficSpec};
 
 /// Begins to watch the cluster, and to send requests through it.
-pub(crate) fn begin(simulator: &Simulator, spec: &SimulationSpec) -> Result<(), RuleError> {
-    let flows = spec.cluster.traffic.iter().map(|flow| {
-        let to = &flow.to.0;
-        Traffic { service: format!("{}/{}", to.namespace.as_deref().unwrap_or("default"), to.name), rate: flow.rate }
-    });
-    simulator.set_traffic(flows.collect());
+pub(crate) fn begin(simulator: &Simulator, scenario: &Scenario) -> Result<(), RuleError> {
+    let spec = &scenario.spec;
+    simulator.set_traffic(spec.cluster.traffic.iter().map(flow).collect());
     if spec.engine.prometheus {
-        simulator.monitor(&MonitoringOptions::default())?;
+        let mut options = MonitoringOptions::default();
+        options.rules.extend(scenario.rules.iter().cloned());
+        simulator.monitor(&options)?;
     }
     Ok(())
+}
+
+/// Requests as the simulator takes them.
+pub(crate) fn flow(of: &TrafficSpec) -> Traffic {
+    let to = &of.to.0;
+    Traffic { service: format!("{}/{}", to.namespace.as_deref().unwrap_or("default"), to.name), rate: of.rate }
 }
 
 /// Answers a request to one of them; none for any other server.

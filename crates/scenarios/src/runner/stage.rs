@@ -126,6 +126,9 @@ impl Stage {
         if let Some(set) = &event.set_image_life {
             self.simulator.set_image(&set.image, set.life.clone());
         }
+        if let Some(traffic) = &event.traffic {
+            self.simulator.set_rate(monitoring::flow(traffic));
+        }
         if let Some(trouble) = &event.api {
             self.troubles.add(trouble.clone());
         }

@@ -2,11 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use evenkeel_model::Span;
 use evenkeel_simulator::{Call, Decision, Intercept};
 use serde_json::json;
 
 use crate::engine::NAMESPACE;
 use crate::file::{ApiTrouble, Reply};
+
+/// How late a request is carried out where it is not said: less than the API server's own request timeout.
+const LATE: Span = Span::seconds(45);
 
 /// Troubles that wait for their requests.
 #[derive(Debug, Default)]
@@ -26,12 +30,12 @@ impl Intercept for Troubles {
         let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = troubles.iter().position(|trouble| is_meant(trouble, call)) else { return Decision::Pass };
         let Some(trouble) = troubles.get_mut(at) else { return Decision::Pass };
-        let reply = trouble.reply;
+        let decision = decision(trouble.reply, trouble.by.unwrap_or(LATE));
         trouble.times = trouble.times.saturating_sub(1);
         if trouble.times == 0 {
             troubles.remove(at);
         }
-        decision(reply)
+        decision
     }
 }
 
@@ -57,7 +61,7 @@ fn is_meant(trouble: &ApiTrouble, call: &Call) -> bool {
     })
 }
 
-fn decision(reply: Reply) -> Decision {
+fn decision(reply: Reply, by: Span) -> Decision {
     let answer = |code: u16, reason: &str, message: &str| Decision::Answer {
         code,
         body: json!({
@@ -72,6 +76,7 @@ fn decision(reply: Reply) -> Decision {
     };
     match reply {
         Reply::TimeoutAfterCommit => Decision::HoldReply,
+        Reply::CommitLate => Decision::Late(by.get()),
         Reply::TimeoutBeforeCommit => Decision::NeverSend,
         Reply::ResetAfterCommit => Decision::LoseReply,
         Reply::ResetBeforeCommit => Decision::BreakBefore,

@@ -46,6 +46,8 @@ pub enum Decision {
     LoseReply,
     /// It is carried out, and the client hears nothing.
     HoldReply,
+    /// It is carried out so much later, whether or not the client still waits, and the client hears nothing.
+    Late(Duration),
     /// It is not carried out; this is the answer.
     Answer {
         /// The HTTP status.

@@ -77,6 +77,15 @@ impl ApiServer {
                 return Ok(self.write(*code, "application/json", body.to_string().into_bytes()));
             }
             Decision::Delay(by) => tokio::time::sleep(*by).await,
+            Decision::Late(by) => {
+                let by = *by;
+                tokio::spawn(async move {
+                    tokio::time::sleep(by).await;
+                    // Nobody waits for the answer.
+                    drop(self.carry_out(&request));
+                });
+                return never().await;
+            }
         }
         // The client may have died while its request was on the way.
         if self.fuse.is_blown() {

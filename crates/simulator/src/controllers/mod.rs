@@ -31,7 +31,7 @@ mod stories;
 mod unmodelled;
 mod volumes;
 
-pub(crate) use kubelet::{Asked, PodLife, program, running_since};
+pub(crate) use kubelet::{Asked, PodLife, is_met, program, running_since};
 pub(crate) use recorder::{Note, Recorded};
 pub(crate) use unmodelled::refuse as refuse_unmodelled;
 

@@ -229,6 +229,57 @@ async fn requests_flow_to_ready_pods_and_onward() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_depend_on_flags_on_names_and_on_network_policies() {
+    let mut stage = Stage::watched();
+    let flagged = json!({"calls": ["db"], "when": {
+        "configmap/flags/slow=on": {"latency": "2s"}, "configmap/flags/broken=on": {"errorRate": 1.0},
+    }});
+    stage.simulator.set_image("cart:1", serde_json::from_value(flagged).unwrap());
+    stage.put("pods", pod("cart-1", "cart:1", 8080));
+    stage.put("pods", pod("db-1", "db:1", 5432));
+    service(&stage, "cart", 8080, &["cart-1"]);
+    service(&stage, "db", 5432, &["db-1"]);
+    stage.simulator.set_traffic(vec![Traffic { service: "shop/cart".to_owned(), rate: 10.0 }]);
+    let share = |stage: &Stage| stage.simulator.failed_share("shop/cart", Duration::from_secs(60));
+    let flags = |slow: &str, broken: &str| json!({"metadata": {"namespace": "shop", "name": "flags"}, "data": {"slow": slow, "broken": broken}});
+    stage.put("configmaps", flags("on", "off"));
+    stage.pass(120).await;
+    let latency = "histogram_quantile(1, sum by (le) (rate(http_request_duration_seconds_bucket{service='cart'}[1m])))";
+    assert_eq!((share(&stage), stage.ask(latency, "le")), (Some(0.0), vec![(String::new(), 2.5)]));
+    stage.put("configmaps", flags("on", "on"));
+    stage.pass(120).await;
+    assert_eq!(share(&stage), Some(1.0));
+    stage.put("configmaps", flags("off", "off"));
+    stage.pass(120).await;
+    assert_eq!(share(&stage), Some(0.0), "it follows the flag without a restart");
+    stage.simulator.set_rate(Traffic { service: "shop/cart".to_owned(), rate: 40.0 });
+    stage.pass(120).await;
+    assert_eq!(
+        stage.ask("sum by (service) (rate(http_requests_total{service='cart'}[1m]))", "service"),
+        [("cart".to_owned(), 40.0)]
+    );
+    stage.simulator.set_rate(Traffic { service: "shop/cart".to_owned(), rate: 10.0 });
+    let mut lost = pod("cart-1", "cart:1", 8080);
+    set(&mut lost, "/spec/dnsPolicy", json!("Default"));
+    stage.put("pods", lost);
+    stage.pass(120).await;
+    assert_eq!(share(&stage), Some(1.0), "the database's name can't be resolved");
+    stage.put("pods", pod("cart-1", "cart:1", 8080));
+    let policy = |port: u16| {
+        json!({"metadata": {"namespace": "shop", "name": "deny"}, "spec": {
+            "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": port}]}],
+        }})
+    };
+    stage.put("networkpolicies.networking.k8s.io", policy(8080));
+    stage.pass(120).await;
+    assert_eq!(share(&stage), Some(1.0), "the database's port is closed");
+    assert_eq!(
+        stage.ask("sum by (code) (rate(http_requests_total{service='db'}[1m])) > 0", "code"),
+        [("504".to_owned(), 10.0)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kubelet_that_is_not_heard_of_is_down_and_tells_nothing() {
     let mut stage = Stage::watched();
     let mut node = json!({"metadata": {"name": "n1"}, "status": {

@@ -226,6 +226,11 @@ fn the_shipped_rules_pass_promtools_tests() {
 }
 
 #[test]
+fn the_rules_on_services_pass_promtools_tests() {
+    assert_eq!(run(&rules_directory().join("services_test.yaml")), Vec::<String>::new());
+}
+
+#[test]
 fn evenkeels_own_alerts_pass_promtools_tests() {
     let alerts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../alerts/evenkeel.test.yaml");
     assert_eq!(run(&alerts), Vec::<String>::new());

@@ -8,15 +8,23 @@ use clap::Args;
 
 use crate::{env, ui};
 
-/// Each file and the arguments that make `evenkeel` print it.
-const FILES: &[(&str, &[&str])] = &[
-    ("crds/evenkeel.yaml", &["crds"]),
-    ("docs/configuration.md", &["docs", "configuration"]),
-    ("docs/cli.md", &["docs", "cli"]),
-    ("docs/facts.md", &["docs", "facts"]),
-    ("docs/playbook.schema.json", &["docs", "playbook-schema"]),
-    ("docs/simulation.schema.json", &["docs", "simulation-schema"]),
+/// Each file, the arguments that make `evenkeel` print it, and what is made of that.
+const FILES: &[(&str, &[&str], Form)] = &[
+    ("crds/evenkeel.yaml", &["crds"], Form::AsPrinted),
+    ("docs/configuration.md", &["docs", "configuration"], Form::AsPrinted),
+    ("docs/cli.md", &["docs", "cli"], Form::AsPrinted),
+    ("docs/facts.md", &["docs", "facts"], Form::AsPrinted),
+    ("docs/playbook.schema.json", &["docs", "playbook-schema"], Form::AsPrinted),
+    ("docs/simulation.schema.json", &["docs", "simulation-schema"], Form::AsPrinted),
+    ("docs/demo.svg", &["demo", "--fast"], Form::Picture),
 ];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    AsPrinted,
+    /// A picture of the terminal, with its colours.
+    Picture,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -28,8 +36,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let root = env::workspace()?;
     let mut stale = Vec::new();
-    for (file, made_by) in FILES {
-        let text = evenkeel(&root, made_by)?;
+    for (file, made_by, form) in FILES {
+        let text = match form {
+            Form::AsPrinted => evenkeel(&root, made_by, "0")?,
+            Form::Picture => picture(&evenkeel(&root, made_by, "1")?),
+        };
         let path = root.join(file);
         if std::fs::read_to_string(&path).is_ok_and(|committed| committed == text) {
             continue;
@@ -50,12 +61,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn evenkeel(root: &Path, args: &[&str]) -> Result<String> {
+fn evenkeel(root: &Path, args: &[&str], coloured: &str) -> Result<String> {
     let mut command = Command::new(env::cargo());
     command.current_dir(root).args(["run", "--quiet", "--package", "evenkeel", "--bin", "evenkeel", "--"]).args(args);
+    command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", coloured);
     let output = command.output().context("running cargo")?;
     if !output.status.success() {
         bail!("evenkeel {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     String::from_utf8(output.stdout).context("evenkeel printed something other than text")
+}
+
+/// The story's beginning and its first act, as a terminal shows them.
+fn picture(story: &str) -> String {
+    const SECOND_ACT: &str = "\n\x1b[1m2. ";
+    let shown = story.find(SECOND_ACT).and_then(|end| story.get(..end)).unwrap_or(story);
+    let terminal = anstyle_svg::Term::new().palette(anstyle_svg::WIN10_CONSOLE);
+    let svg = terminal.render_svg(&format!("\x1b[1m$ evenkeel demo\x1b[0m\n{}\n", shown.trim_end()));
+    // What is told in passing has to be readable, too.
+    svg.replace(".dimmed { opacity: 0.4; }", ".dimmed { opacity: 0.7; }")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picture;
+
+    #[test]
+    fn the_picture_ends_before_the_second_act() {
+        let svg = picture("A shop.\n\n\x1b[1m1. A rollout\x1b[0m\nseen\n\n\x1b[1m2. A lie\x1b[0m\nnever\n");
+        assert!(svg.starts_with("<svg") && svg.contains("A rollout") && !svg.contains("never"), "{svg}");
+    }
 }

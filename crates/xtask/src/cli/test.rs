@@ -15,6 +15,10 @@ use crate::{env, ui};
 
 /// The package that holds the end-to-end suites.
 const SUITES: &str = "evenkeel-tests";
+/// The check that the invariants bite. The same packages are chosen as before it, so that cargo builds with the feature
+/// what has it, and nothing of what others wrote.
+const MUTATIONS: [&str; 7] =
+    ["--workspace", "--exclude", SUITES, "--features", "evenkeel-scenarios/mutation", "--test", "mutations"];
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -52,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     // The crates' own tests start what they need; a foreign cluster would make no difference to them.
     if arguments.suites.is_empty() && !foreign {
         cargo_test(arguments, &["--workspace", "--exclude", SUITES], &[])?;
+        cargo_test(arguments, &MUTATIONS, &[])?;
         build_engine(arguments)?;
         return cargo_test(arguments, &["--package", SUITES], &["--test-threads=1"]);
     }

@@ -13,6 +13,22 @@ async fn an_undo_whose_answer_is_lost_is_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn an_undo_that_is_refused_again_and_again_is_given_up_and_people_are_called() {
+    for line in [DRY, PATCH] {
+        let bench = Bench::with(cart(1), Mode::Enforce, |step| step.undo = Undo::Automatic).await;
+        bench.advance().await;
+        for _ in 0..5_000 {
+            bench.world.fault(line, Fault::Answer(500));
+        }
+        bench.run(600 + 14 * 60).await;
+        assert!(!bench.phase().is_final(), "{line}: {}", bench.reason());
+        bench.run(3 * 60).await;
+        assert_eq!(bench.phase(), Phase::RollbackFailed, "{line}: {}", bench.reason());
+        assert_eq!(bench.claims(), 1, "held until somebody has looked");
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_gets_well_while_it_is_claimed_is_left_alone() {
     let bench = Bench::new().await;
     bench.world.react(|world, line| {
@@ -34,6 +50,55 @@ async fn when_the_api_server_can_not_be_read_nothing_is_concluded() {
     assert!(bench.world.written().is_empty());
     bench.advance().await;
     assert_eq!(bench.phase(), Phase::Verifying, "{}", bench.reason());
+}
+
+#[tokio::test]
+async fn a_claim_is_given_back_when_what_follows_it_fails() {
+    let bench = Bench::new().await;
+    // Reads fail once the root is claimed.
+    bench.world.react(|world, line| {
+        if line == "PUT ledgers/ledger" && world.get("/ledgers/ledger").unwrap()["spec"]["claims"] != json!({}) {
+            world.fault("GET deployments/cart", Fault::Answer(500));
+        }
+    });
+    assert!(bench.try_advance().await.is_err());
+    assert_eq!(bench.phase(), Phase::Proposed);
+    assert_eq!((bench.claims(), bench.debits()), (0, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_after_its_expiry_however_long_the_dry_run_took() {
+    let bench = Bench::new().await;
+    bench.wait(1795);
+    let clock = Arc::clone(&bench.clock);
+    bench.world.react(move |_, line| {
+        if line == DRY {
+            clock.advance(std::time::Duration::from_secs(8));
+        }
+    });
+    bench.run(1).await;
+    assert_eq!(bench.phase(), Phase::Failed, "{}", bench.reason());
+    assert!(bench.reason().contains("its time ran out"), "{}", bench.reason());
+    assert_eq!((bench.effects(), bench.debits()), (0, 0));
+}
+
+#[tokio::test]
+async fn of_what_another_finished_or_a_person_deleted_nothing_is_remembered() {
+    let bench = Bench::new().await;
+    bench.advance().await;
+    bench.step().await;
+    let remembered = || (bench.plane.sent().len(), bench.plane.verifying().len(), bench.plane.saved().len());
+    assert_eq!(remembered(), (1, 1, 1));
+    bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
+        it["status"]["phase"] = json!("Succeeded");
+        it["status"]["outcomePublished"] = json!("Succeeded");
+    });
+    bench.plane.refresh(&bench.name).await.unwrap();
+    assert_eq!(bench.advance().await, Next::Done);
+    assert_eq!((bench.plane.sent().len(), bench.plane.verifying().len()), (0, 0));
+    bench.world.remove(&format!("/remediations/{}", bench.name));
+    bench.plane.refresh(&bench.name).await.unwrap();
+    assert_eq!(remembered(), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -245,6 +310,26 @@ async fn what_can_not_be_told_pages_and_holds_the_root_until_somebody_has_looked
     });
     bench.step().await;
     bench.step().await;
+    assert_eq!(bench.claims(), 0);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_comes_before_the_outcome_is_told_frees_the_root_too() {
+    let bench = Bench::new().await;
+    bench.world.fault(PATCH, Fault::BeforeCommit);
+    bench.advance().await;
+    bench.world.edit(CART, |cart| cart["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop/cart:3"));
+    bench.bus.set_away(true);
+    bench.run(120).await;
+    assert_eq!(bench.phase(), Phase::Unknown, "{}", bench.reason());
+    assert_eq!(bench.claims(), 1);
+    bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
+        it["metadata"]["annotations"] = json!({"evenkeel.dev/acknowledged": "jane"});
+    });
+    bench.step().await;
+    bench.bus.set_away(false);
+    assert_eq!(bench.step().await, Some(Next::Done));
+    assert_eq!(bench.outcomes().await.len(), 1);
     assert_eq!(bench.claims(), 0);
 }
 

@@ -2,6 +2,8 @@
 //! when anything breaks.
 
 mod broken;
+mod owners;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -48,14 +50,19 @@ fn cart(number: u32) -> Proposal {
 
 fn policy(rate: &str) -> Value {
     let rates = json!({"target": rate, "namespace": "9/1h", "cluster": "9/1h"});
-    let rule = |action: &str, tier: &str| json!({"do": action, "tier": tier, "origins": ["Playbook"], "rate": rates});
+    let rule = |action: &str, tier: &str| {
+        let approvers = if tier == "Low" { Value::Null } else { json!(1) };
+        json!({"do": action, "tier": tier, "approvers": approvers, "origins": ["Playbook"], "rate": rates})
+    };
     json!({
         "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": {"name": "shop"},
         "spec": {
             "mode": "Enforce",
             "match": {"namespaces": ["shop"], "kinds": ["Deployment", "Pod"], "selector": {}},
             "actions": [rule("rollbackWorkload", "Low"), rule("deletePod", "Low"), rule("restartWorkload", "Medium")],
-            "limits": {"concurrent": 3},
+            "windows": evenkeel_model::Windows::always(),
+            "limits": {"concurrent": 3, "unavailable": {"count": 100, "percent": 100}},
+            "gitOps": "UnownedFields",
         },
     })
 }
@@ -100,7 +107,7 @@ impl Bench {
             metrics: Metrics::register(&mut Registry::default()),
             reader: world.client(),
             writer: world.client(),
-            playbooks: PlaybookSource::Files(Vec::new()),
+            playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
             audit: None,
         };
@@ -312,7 +319,10 @@ async fn without_a_policy_everything_is_denied_and_people_decide_what_is_not_low
     assert_eq!(bench.phase(), Phase::Denied, "{}", bench.reason());
 
     let bench = Bench::new().await;
-    bench.world.edit("/actionpolicies/shop", |policy| policy["spec"]["actions"][0]["tier"] = json!("Medium"));
+    bench.world.edit("/actionpolicies/shop", |policy| {
+        policy["spec"]["actions"][0]["tier"] = json!("Medium");
+        policy["spec"]["actions"][0]["approvers"] = json!(1);
+    });
     bench.advance().await;
     assert_eq!(bench.phase(), Phase::AwaitingApproval, "{}", bench.reason());
     bench.run(3600).await;
@@ -386,4 +396,24 @@ async fn what_crashes_again_and_again_is_well_in_between_and_repaired_all_the_sa
     bench.world.put(pod);
     bench.run(8).await;
     assert_eq!(bench.phase(), Phase::Verifying, "{}", bench.reason());
+}
+
+#[tokio::test]
+async fn what_people_are_told_is_redacted() {
+    let message = "cart can't log in: password=hunter2hunter2".to_owned();
+    let notify = Proposal { action: Action::Notify(Notify { message }), ..cart(1) };
+    let bench = Bench::with(notify, Mode::Audit, |_| {}).await;
+    bench.run(10).await;
+    let event = bench.world.get(&format!("/events/{}.succeeded", bench.name)).unwrap();
+    assert_eq!(event["note"], "cart can't log in: password=[redacted]");
+
+    let bench =
+        Bench::with(Proposal { rationale: "token: abcdefgh".to_owned(), ..cart(1) }, Mode::Enforce, |_| {}).await;
+    bench.advance().await;
+    let said = bench.world.get(&format!("/events/{}.executing", bench.name)).unwrap()["note"].to_string();
+    assert!(said.contains("token: [redacted]"), "{said}");
+    let mut draft = crate::plane::Draft::of(&bench.plane.index().get(&bench.name).unwrap());
+    draft.step(evenkeel_model::Step::FindUnverifiable, start(), "422: env secretKey=hunter2 is invalid").unwrap();
+    assert_eq!(draft.status.reason, "422: env secretKey=[redacted] is invalid");
+    assert!(!serde_json::to_string(&draft.status.history).unwrap().contains("hunter2"));
 }

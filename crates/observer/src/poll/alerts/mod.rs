@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use evenkeel_model::{Clock, SignalState, Source, Span};
@@ -14,7 +14,7 @@ use crate::webhook::Heartbeat;
 use crate::world;
 
 /// Turns the alerts that Prometheus says are firing into signals; one that is no longer among
-/// them has ended, unless the watchdog is silent, too.
+/// them has ended, unless the watchdog is missing, too.
 pub(crate) struct Alerts {
     pub(crate) sight: Arc<Sight>,
     pub(crate) normalizer: Arc<Normalizer>,
@@ -22,6 +22,37 @@ pub(crate) struct Alerts {
     pub(crate) watchdog: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) before: Mutex<Before>,
+}
+
+/// What the answer before had.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// Whether any answer had the watchdog.
+    had_watchdog: bool,
+    /// Without one: what was missing then, too.
+    missing: BTreeSet<String>,
+    /// Which alerts were left out for being named like ours.
+    named_like_ours: BTreeSet<String>,
+}
+
+impl Before {
+    /// Which of the alerts that are missing have ended. One that has just been restarted answers before it
+    /// has evaluated its rules: then its watchdog is missing, too, or, where there is none, only the next
+    /// answer is believed.
+    fn ended(&mut self, missing: BTreeSet<String>, watchdog: bool, blind: bool) -> Vec<String> {
+        if watchdog {
+            (self.had_watchdog, self.missing) = (true, BTreeSet::new());
+            return missing.into_iter().collect();
+        }
+        if self.had_watchdog || blind {
+            return Vec::new();
+        }
+        let (ended, once): (BTreeSet<String>, BTreeSet<String>) =
+            missing.into_iter().partition(|subject| self.missing.contains(subject));
+        self.missing = once;
+        ended.into_iter().collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,7 +103,7 @@ impl Alerts {
             let world = world::read(&self.sight.world);
             for alert in alerts.iter().filter(|alert| !alert.is_ours() && !is_watchdog(alert)) {
                 let mut signal = self.normalizer.signal(alert, Source::Prometheus, &world, now);
-                signal.suppressed = world.quiet.holds_alert(&alert.labels).or(signal.suppressed.take());
+                signal.suppressed = signal.suppressed.take().or_else(|| world.quiet.holds_alert(&alert.labels));
                 firing.insert(alert.fingerprint.to_string());
                 found.push((
                     alert.fingerprint.to_string(),
@@ -90,14 +121,17 @@ impl Alerts {
         for (subject, found) in found {
             tracker.see(&subject, Group::Alerts, found, now);
         }
-        // A Prometheus without its watchdog has lost its rules; one that was never there is no sign.
-        let blind = self.heartbeat.is_blind(now) && !watchdog;
-        if !blind {
-            let ended: Vec<String> = tracker.subjects(Group::Alerts).difference(&firing).cloned().collect();
-            for subject in ended {
-                tracker.observe(&subject, Group::Alerts, Vec::new(), now);
-            }
+        let missing = tracker.subjects(Group::Alerts).difference(&firing).cloned().collect();
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        for subject in before.ended(missing, watchdog, self.heartbeat.is_blind(now)) {
+            tracker.observe(&subject, Group::Alerts, Vec::new(), now);
         }
+        let left_out = alerts.iter().filter(|alert| alert.is_named_like_ours());
+        let left_out: BTreeSet<String> = left_out.map(|alert| alert.fingerprint.to_string()).collect();
+        // Each poll tells them again.
+        left_out.difference(&before.named_like_ours).for_each(|_| self.metrics.ignored("named like ours"));
+        before.named_like_ours = left_out;
+        drop(before);
         drop(tracker);
         self.sight.news.notify_one();
         Ok(())

@@ -22,6 +22,7 @@ fn alerts(watchdog_every: Option<Span>) -> (Alerts, Arc<FixedClock>) {
         watchdog: "Watchdog".to_owned(),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         metrics,
+        before: Mutex::default(),
     };
     (alerts, clock)
 }
@@ -65,12 +66,13 @@ fn what_fires_is_told_and_its_end_when_it_is_no_longer_there() {
     }
     let told = tell(&alerts);
     assert_eq!(states(&told), [("A", SignalState::Firing)]);
+    assert_eq!(alerts.metrics.ignored_so_far("named like ours"), 1, "EvenkeelX is none of ours; told once");
     assert_eq!(
         (told[0].source, told[0].target.as_ref().unwrap().to_string()),
         (Source::Prometheus, "deployment/shop/cart".to_owned())
     );
     assert_eq!(told[0].starts_at, AT.parse::<DateTime<Utc>>().unwrap());
-    alerts.take(answer(&[]).as_bytes()).unwrap();
+    alerts.take(answer(&[("Watchdog", "firing", AT)]).as_bytes()).unwrap();
     assert_eq!(states(&tell(&alerts)), [("A", SignalState::Resolved)]);
     assert!(alerts.take(b"<html>").unwrap_err().to_string().contains("Prometheus' alerts"));
     assert!(tell(&alerts).is_empty());
@@ -86,6 +88,35 @@ fn while_the_watchdog_is_silent_nothing_ends() {
     assert!(tell(&alerts).is_empty(), "blind");
     alerts.take(answer(&[("Watchdog", "firing", AT)]).as_bytes()).unwrap();
     assert_eq!(states(&tell(&alerts)), [("A", SignalState::Resolved)], "Prometheus has its rules");
+}
+
+#[test]
+fn a_prometheus_that_was_restarted_ends_nothing() {
+    let (alerts, _) = alerts(None);
+    let watchdog = ("Watchdog", "firing", AT);
+    alerts.take(answer(&[("A", "firing", AT), watchdog]).as_bytes()).unwrap();
+    tell(&alerts);
+    for _ in 0..3 {
+        alerts.take(answer(&[]).as_bytes()).unwrap();
+        assert!(tell(&alerts).is_empty(), "its rules have not been evaluated yet");
+    }
+    alerts.take(answer(&[watchdog]).as_bytes()).unwrap();
+    assert_eq!(states(&tell(&alerts)), [("A", SignalState::Resolved)]);
+}
+
+#[test]
+fn without_a_watchdog_the_second_answer_is_believed() {
+    let (alerts, _) = alerts(None);
+    let (a, b) = (("A", "firing", AT), ("B", "firing", AT));
+    alerts.take(answer(&[a, b]).as_bytes()).unwrap();
+    tell(&alerts);
+    // Missing once, there again, missing once more: never twice in a row.
+    for there in [&[b][..], &[a, b], &[b]] {
+        alerts.take(answer(there).as_bytes()).unwrap();
+        assert!(tell(&alerts).is_empty());
+    }
+    alerts.take(answer(&[]).as_bytes()).unwrap();
+    assert_eq!(states(&tell(&alerts)), [("A", SignalState::Resolved)]);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! What a container is given besides its image: environment and volumes, and what happens when it isn't there.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::controllers::Cluster;
 use crate::images::ImageLife;
+use crate::store::{Key, Store};
+use crate::traffic::finds_services;
 use crate::value::{at, is_true, items, namespace, text};
 
 /// A ConfigMap's or Secret's keys.
@@ -83,43 +87,47 @@ pub(crate) fn unmountable(cluster: &Cluster<'_>, pod: &Value) -> Option<String> 
 
 /// What the container would need and does not have, as its program says it.
 pub(crate) fn unmet(cluster: &Cluster<'_>, pod: &Value, container: &Value, life: &ImageLife) -> Option<String> {
-    life.needs.iter().find(|need| !is_met(cluster, pod, container, need)).map(|need| match need.split_once('/') {
-        Some(("service", name)) => format!("FATAL: cannot reach {name}: connection refused"),
-        Some(("env", wanted)) => match wanted.split_once('=') {
-            Some((name, _)) => format!("FATAL: environment variable {name} has an unusable value"),
-            None => format!("FATAL: environment variable {wanted} is not set"),
-        },
-        _ => format!("FATAL: cannot read {need}"),
+    life.needs.iter().find(|need| !is_met(&cluster.state.store, pod, container, need)).map(|need| {
+        match need.split_once('/') {
+            Some(("service", name)) => format!("FATAL: cannot reach {name}: connection refused"),
+            Some(("env", wanted)) => match wanted.split_once('=') {
+                Some((name, _)) => format!("FATAL: environment variable {name} has an unusable value"),
+                None => format!("FATAL: environment variable {wanted} is not set"),
+            },
+            _ => format!("FATAL: cannot read {need}"),
+        }
     })
 }
 
-fn is_met(cluster: &Cluster<'_>, pod: &Value, container: &Value, need: &str) -> bool {
+/// Whether a need of an image is met.
+pub(crate) fn is_met(store: &Store, pod: &Value, container: &Value, need: &str) -> bool {
     let (need, value) = need.split_once('=').map_or((need, None), |(need, value)| (need, Some(value)));
     let ns = namespace(pod);
     let mut parts = need.splitn(3, '/');
     let (kind, name, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     match kind {
-        "configmap" | "secret" => {
-            cluster.get(&format!("{kind}s"), ns, name).is_some_and(|object| match (rest, value) {
-                (None, None) => true,
-                (Some(key), None) => keys(&object, key).is_some(),
-                (Some(key), Some(value)) => keys(&object, key).is_some_and(|found| is_value(found, value)),
-                (None, Some(value)) => {
-                    at(&object, "/data").as_object().is_some_and(|all| all.values().any(|it| is_value(it, value)))
-                }
-            })
-        }
-        "env" => {
-            environment(cluster, ns, container, name).is_some_and(|found| value.is_none_or(|value| value == found))
-        }
+        "configmap" | "secret" => get(store, &format!("{kind}s"), ns, name).is_some_and(|object| match (rest, value) {
+            (None, None) => true,
+            (Some(key), None) => keys(&object, key).is_some(),
+            (Some(key), Some(value)) => keys(&object, key).is_some_and(|found| is_value(found, value)),
+            (None, Some(value)) => {
+                at(&object, "/data").as_object().is_some_and(|all| all.values().any(|it| is_value(it, value)))
+            }
+        }),
+        "env" => environment(store, ns, container, name).is_some_and(|found| value.is_none_or(|value| value == found)),
         "service" => {
             let (ns, name) = rest.map_or((ns, name), |rest| (name, rest));
-            cluster.get("endpoints", ns, name).is_some_and(|endpoints| {
-                items(&endpoints, "/subsets").iter().any(|subset| !items(subset, "/addresses").is_empty())
-            })
+            finds_services(pod)
+                && get(store, "endpoints", ns, name).is_some_and(|endpoints| {
+                    items(&endpoints, "/subsets").iter().any(|subset| !items(subset, "/addresses").is_empty())
+                })
         }
         _ => false,
     }
+}
+
+fn get(store: &Store, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+    store.get(&Key::new(resource, namespace, name)).cloned()
 }
 
 /// Secrets hold base64.
@@ -129,7 +137,7 @@ fn is_value(found: &Value, value: &str) -> bool {
 }
 
 /// The value of an environment variable as the container gets it.
-fn environment(cluster: &Cluster<'_>, ns: &str, container: &Value, name: &str) -> Option<String> {
+fn environment(store: &Store, ns: &str, container: &Value, name: &str) -> Option<String> {
     let own = items(container, "/env").iter().rev().find(|variable| text(variable, "/name") == name);
     if let Some(own) = own {
         if let Some(value) = own.get("value") {
@@ -137,7 +145,7 @@ fn environment(cluster: &Cluster<'_>, ns: &str, container: &Value, name: &str) -
         }
         for (field, resource) in [("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")] {
             if let Some(reference) = at(own, "/valueFrom").get(field) {
-                let object = cluster.get(resource, ns, text(reference, "/name"))?;
+                let object = get(store, resource, ns, text(reference, "/name"))?;
                 return keys(&object, text(reference, "/key"))?.as_str().map(str::to_owned);
             }
         }
@@ -150,7 +158,7 @@ fn environment(cluster: &Cluster<'_>, ns: &str, container: &Value, name: &str) -
             Some(reference) => ("configmaps", reference),
             None => ("secrets", from.get("secretRef")?),
         };
-        let object = cluster.get(resource, ns, text(reference, "/name"))?;
+        let object = get(store, resource, ns, text(reference, "/name"))?;
         keys(&object, key)?.as_str().map(str::to_owned)
     })
 }

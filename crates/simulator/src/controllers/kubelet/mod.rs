@@ -22,6 +22,7 @@ use crate::nodes::{Machine, Power};
 use crate::store::Key;
 use crate::value::{at, is_terminating, set, text, uid};
 
+pub(crate) use config::is_met;
 pub(crate) use container::running_since;
 pub(crate) use events::{Budget, Kind};
 pub(crate) use log::Asked;

@@ -4,6 +4,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::super::labels::Labels;
+use crate::patterns::compiled;
 
 /// One condition on a label.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ impl Matcher {
 
     pub(super) fn new(name: &str, value: &str, is_regex: bool, is_equal: bool) -> Result<Self, String> {
         let pattern = if is_regex {
-            Some(Regex::new(&format!("^(?s:{value})$")).map_err(|error| error.to_string())?)
+            Some(compiled(&format!("^(?s:{value})$")).map_err(|error| error.to_string())?)
         } else {
             None
         };

@@ -2,9 +2,9 @@
 
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{Call, Expr, VectorSelector};
-use regex::Regex;
 
 use super::{Answer, Evaluator, Sample, Stop, histogram, map, not_simulated, ranges, stop, unique};
+use crate::patterns::compiled;
 use crate::prometheus::labels::{Labels, NAME};
 use crate::prometheus::storage::Millis;
 
@@ -168,7 +168,7 @@ fn label_replace(
     from: &str,
     pattern: &str,
 ) -> Result<Vec<Sample>, Stop> {
-    let Ok(regex) = Regex::new(&format!("^(?s:{pattern})$")) else {
+    let Ok(regex) = compiled(&format!("^(?s:{pattern})$")) else {
         return stop(format!("invalid regular expression in label_replace(): {pattern}"));
     };
     if !is_label(to) {

@@ -7,6 +7,7 @@ use serde_json::{Number, Value};
 
 use super::rules::{self, Rule};
 use crate::failure::Failure;
+use crate::patterns::compiled;
 
 /// What a list is to the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +140,7 @@ impl Structural {
         }
         let pattern = match text("pattern") {
             "" => None,
-            pattern => match Regex::new(pattern) {
+            pattern => match compiled(pattern) {
                 Ok(regex) => Some((pattern.to_owned(), regex)),
                 Err(error) => return Err(Failure::not_modelled(format!("the pattern {pattern}, at {field}: {error}"))),
             },
