@@ -5,6 +5,7 @@
 //! - [`road`]: what playbooks would have done, from a cluster's Remediations and signals;
 //! - [`html`]: pages that stand by themselves.
 
+mod audit_log;
 pub mod backtest;
 pub mod demo;
 mod engine;
@@ -19,6 +20,7 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
+pub use audit_log::AuditSeen;
 pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,

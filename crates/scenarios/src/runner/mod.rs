@@ -188,6 +188,10 @@ async fn conclude(
         broken_at,
         repaired_at,
         requests: engine.requests(),
+        audit: match engine.audit() {
+            Some(log) => Some(log.seen().await),
+            None => None,
+        },
         violations: Vec::new(),
         trace: Vec::new(),
     };
