@@ -6,6 +6,7 @@
 
 mod alert_rules;
 mod approvals;
+mod audit_log;
 mod audit_mode;
 mod behaviours;
 mod burst;

@@ -14,6 +14,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
 use crate::approvals::Approvals;
+use crate::audit::Recorder;
 use crate::config::Config;
 use crate::drive::Content;
 use crate::error::ApiError;
@@ -51,6 +52,8 @@ pub(crate) struct Plane {
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) events: Events,
     pub(crate) records: Arc<dyn AvailabilityLookup>,
+    /// What is told to the audit log.
+    pub(crate) recorder: Recorder,
     pub(crate) index: Mutex<Index>,
     /// Names that want to be looked at.
     pub(crate) asks: mpsc::UnboundedSender<String>,
@@ -92,6 +95,8 @@ pub(crate) enum DriveError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("audit records of {0} are not on the bus yet")]
+    Unrecorded(String),
     #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
     Busy(usize),
     #[error("not undone yet: {0}")]
@@ -211,7 +216,11 @@ impl Plane {
             tracing::info!(remediation = name, %phase, reason, %action, %target, "remediation");
         }
         self.saved().insert(name, written.resource_version());
+        let news = !draft.entered.is_empty();
         let draft = Draft { status, remediation: written, entered: Vec::new() };
+        if news {
+            self.recorder.note_phases(&draft);
+        }
         self.index().apply(Arc::new((*draft.remediation).clone()));
         Ok(draft)
     }

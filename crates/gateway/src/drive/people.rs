@@ -109,6 +109,10 @@ impl Plane {
                 draft.step(Step::Reconsider, now, why)?;
                 self.begin_on(draft, Some(look)).await
             }
+            // Nothing new begins; it waits on.
+            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
+                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
+            }
             Weighed::Go { .. } | Weighed::Settle { .. } => {
                 draft.step(Step::Reconsider, now, "looked at again: it need not wait for people any more")?;
                 self.begin_on(draft, Some(look)).await

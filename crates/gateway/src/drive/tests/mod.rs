@@ -110,6 +110,7 @@ impl Bench {
             writer: world.client(),
             playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            audit: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }
