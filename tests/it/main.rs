@@ -14,4 +14,3 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
-mod report;
