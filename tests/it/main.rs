@@ -16,4 +16,3 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
-mod report;
