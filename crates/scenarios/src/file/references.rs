@@ -158,6 +158,8 @@ impl Check<'_> {
             ("delete", event.delete.as_ref()),
             ("patch.object", event.patch.as_ref().map(|it| &it.object)),
             ("annotate.object", event.annotate.as_ref().map(|it| &it.object)),
+            ("approve", event.approve.as_ref()),
+            ("deny", event.deny.as_ref()),
             ("pause", event.pause.as_ref()),
             ("resume", event.resume.as_ref()),
             ("killPod.of", event.kill_pod.as_ref().map(|it| &it.of)),
