@@ -18,11 +18,13 @@ pub enum BucketName {
     Baselines,
     /// Playbooks as the observer read them, for reasoners, which have no cluster credential.
     Playbooks,
+    /// Which clicks in chats the gateway has taken, and where it has told what. Forgotten after 30 days.
+    Chat,
 }
 
 impl BucketName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Incidents, Self::Baselines, Self::Playbooks];
+    pub const ALL: [Self; 4] = [Self::Incidents, Self::Baselines, Self::Playbooks, Self::Chat];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl BucketName {
             Self::Incidents => "incidents",
             Self::Baselines => "baselines",
             Self::Playbooks => "playbooks",
+            Self::Chat => "chat",
         }
     }
 }

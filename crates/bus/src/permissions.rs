@@ -25,7 +25,7 @@ pub enum Plane {
     Observer,
     /// Reads signals and outcomes; writes proposals, wake-ups and incidents; asks for evidence.
     Reasoner,
-    /// Reads proposals; writes outcomes.
+    /// Reads proposals; writes outcomes, and what it has told and taken in chats.
     Gateway,
     /// Creates streams, consumers and buckets; reads all of them.
     Admin,
@@ -74,8 +74,9 @@ impl Plane {
     fn reads_buckets(self) -> &'static [BucketName] {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
-            Self::Gateway => &[BucketName::Baselines],
-            Self::Reasoner | Self::Admin => &BucketName::ALL,
+            Self::Reasoner => &[BucketName::Incidents, BucketName::Baselines, BucketName::Playbooks],
+            Self::Gateway => &[BucketName::Baselines, BucketName::Chat],
+            Self::Admin => &BucketName::ALL,
         }
     }
 
@@ -83,7 +84,8 @@ impl Plane {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
             Self::Reasoner => &[BucketName::Incidents],
-            Self::Gateway | Self::Admin => &[],
+            Self::Gateway => &[BucketName::Chat],
+            Self::Admin => &[],
         }
     }
 

@@ -150,6 +150,8 @@ pub(crate) struct Storage {
     pub(crate) baselines_mib: u64,
     /// Room for playbooks, in MiB.
     pub(crate) playbooks_mib: u64,
+    /// Room for what was told and clicked in chats, in MiB.
+    pub(crate) chat_mib: u64,
 }
 
 /// What a stream holds.
@@ -181,6 +183,7 @@ impl Default for Storage {
             incidents_mib: bus.incidents_bytes / MIB,
             baselines_mib: bus.baselines_bytes / MIB,
             playbooks_mib: bus.playbooks_bytes / MIB,
+            chat_mib: bus.chat_bytes / MIB,
         }
     }
 }
@@ -205,6 +208,7 @@ impl Storage {
             incidents_bytes: self.incidents_mib.saturating_mul(MIB),
             baselines_bytes: self.baselines_mib.saturating_mul(MIB),
             playbooks_bytes: self.playbooks_mib.saturating_mul(MIB),
+            chat_bytes: self.chat_mib.saturating_mul(MIB),
             ..BusOptions::default()
         }
     }
