@@ -58,6 +58,13 @@ pub(crate) enum Command {
     /// Tell the story of one object
     #[command(subcommand)]
     Describe(Describe),
+    /// Approve what a remediation asks people for, under the identity of your kubeconfig
+    ///
+    /// Prints what is signed, and says what the gateway makes of it. Needs the right to create approvals
+    /// in the engine's namespace, and to approve the tier in the target's (docs/approvals.md).
+    Approve(DecideArgs),
+    /// Deny what a remediation asks people for; one is enough
+    Deny(DecideArgs),
     /// Ask the policies, and make of them what the API server enforces
     #[command(subcommand)]
     Policy(Policy),
@@ -280,6 +287,17 @@ pub(crate) enum Describe {
     },
 }
 
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DecideArgs {
+    /// The remediation's name
+    pub(crate) name: String,
+    /// Why, for the record; at most 1024 characters
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Say what policies come to, which rules spoke, and what would have to change for another verdict
@@ -291,11 +309,11 @@ pub(crate) enum Policy {
     Explain(Box<ExplainArgs>),
     /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
     Rbac(PolicyArgs),
-    /// Print the admission policy that holds the gateway to the policies, as YAML
+    /// Print the admission policies as YAML: one holds the gateway to the policies, one says who approves
     Admission {
         #[command(flatten)]
         policies: PolicyArgs,
-        /// Refuse nothing: warn, and note it in the API server's audit log
+        /// Refuse nothing of what the gateway does: warn, and note it in the API server's audit log
         #[arg(long)]
         audit: bool,
     },

@@ -1,6 +1,7 @@
 //! The evenkeel binary: a subcommand a plane, and what people need beside them.
 
 mod all;
+mod approve;
 mod args;
 mod backtest;
 mod bus;

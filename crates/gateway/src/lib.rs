@@ -7,6 +7,7 @@
 
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
+mod approvals;
 mod checks;
 mod clock_guard;
 mod config;
@@ -97,11 +98,13 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
+    let approvals = health.part("watch approvals");
     let (asks, asked) = mpsc::unbounded_channel();
     let plane = Arc::new(plane(parts, asks)?);
 
     let mut tasks = Supervisor::new(shutdown.clone());
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
+    tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
     tasks.spawn("proposals", async move { plane.take_proposals(bus, shutdown).await });
@@ -156,6 +159,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
             metrics.clone(),
             health.part("ledger"),
         ),
+        approvals: approvals::Approvals::new(reader.clone(), writer.clone(), &namespace, Arc::clone(&clock), timeout),
+        contents: Mutex::default(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),

@@ -16,6 +16,7 @@ pub struct Metrics {
     proposals: Family<Labels, Counter>,
     phases: Family<Labels, Counter>,
     verdicts: Family<Labels, Counter>,
+    approvals: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
     errors: Family<Labels, Counter>,
     decision: Histogram,
@@ -46,6 +47,7 @@ impl Metrics {
             proposals: Family::default(),
             phases: Family::default(),
             verdicts: Family::default(),
+            approvals: Family::default(),
             requests: Family::default(),
             errors: Family::default(),
             decision: seconds(),
@@ -63,6 +65,7 @@ impl Metrics {
         registry.register("gateway_proposals", "Proposals by what became of them", m.proposals.clone());
         registry.register("remediation_phases", "Phases entered, by action", m.phases.clone());
         registry.register("policy_verdicts", "Verdicts by decision and action", m.verdicts.clone());
+        registry.register("gateway_approvals", "Approvals by what became of them", m.approvals.clone());
         registry.register("gateway_api_requests", "Requests that may change the cluster", m.requests.clone());
         registry.register("gateway_errors", "Errors survived, by where", m.errors.clone());
         registry.register("gateway_decision_seconds", "From proposal to first verdict", m.decision.clone());
@@ -101,6 +104,11 @@ impl Metrics {
     pub(crate) fn verdict(&self, decision: &'static str, action: ActionName) {
         let labels = vec![("decision", decision.to_owned()), ("action", action.to_string())];
         self.verdicts.get_or_create(&labels).inc();
+    }
+
+    /// An Approval counted, or did not.
+    pub(crate) fn approval(&self, became: &'static str) {
+        self.approvals.get_or_create(&vec![("became", became.to_owned())]).inc();
     }
 
     /// A request that may change the cluster was answered, or not.

@@ -13,7 +13,9 @@ use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
+use crate::approvals::Approvals;
 use crate::config::Config;
+use crate::drive::Content;
 use crate::error::ApiError;
 use crate::events::Events;
 use crate::index::{self, Index};
@@ -41,6 +43,9 @@ pub(crate) struct Plane {
     pub(crate) writer: Client,
     pub(crate) remediations: Remediations,
     pub(crate) ledger: LedgerKeeper,
+    pub(crate) approvals: Approvals,
+    /// What people are asked to sign, by Remediation, as it was when the target had the version it says.
+    pub(crate) contents: Mutex<BTreeMap<String, Content>>,
     pub(crate) policies: Policies,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,
@@ -176,6 +181,10 @@ impl Plane {
         self.verifying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn contents(&self) -> MutexGuard<'_, BTreeMap<String, Content>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn refused(&self) -> MutexGuard<'_, Refusals> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +194,7 @@ impl Plane {
         self.verifying().remove(name);
         self.sent().remove(name);
         self.unindicated().remove(name);
+        self.contents().remove(name);
     }
 
     /// Writes a draft by compare-and-set, and goes on from what was written.

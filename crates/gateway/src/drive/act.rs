@@ -165,10 +165,10 @@ impl Plane {
         }
         let proposal = draft.proposal().clone();
         let look = self.look(&proposal).await?;
-        let weighed = self.weigh(&mut draft, &look);
+        let weighed = self.weigh_with_people(&mut draft, &look, true).await?;
         let judgement = match &weighed {
             Weighed::Go { judgement, .. } => Some(judgement),
-            Weighed::NotIndicated { .. } | Weighed::Settle { .. } => None,
+            Weighed::NotIndicated { .. } | Weighed::AskPeople { .. } | Weighed::Settle { .. } => None,
         };
         match self.claim(&draft, judgement).await? {
             Ok(claim) => draft.status.claim = Some(claim),
@@ -198,7 +198,9 @@ impl Plane {
                     None => self.unwritten(draft, reason).await,
                 };
             }
-            Weighed::Settle { reason, .. } => return self.unwritten(draft, reason).await,
+            Weighed::AskPeople { reason, .. } | Weighed::Settle { reason, .. } => {
+                return self.unwritten(draft, reason).await;
+            }
         };
         if let Some(trouble) = self.ledger.clock_trouble() {
             return self.unwritten(draft, trouble).await;

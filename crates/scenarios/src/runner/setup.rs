@@ -1,6 +1,6 @@
 //! The cluster at the start.
 
-use evenkeel_model::{ActionPolicy, Ledger, Playbook, Remediation};
+use evenkeel_model::{ActionPolicy, Approval, Ledger, Playbook, Remediation};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -15,6 +15,9 @@ pub(crate) async fn set_up(scenario: &Scenario, admin: &Person) -> Result<(), Se
         admin.create(&crd).await?;
     }
     admin.create(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } })).await?;
+    for object in evenkeel_policy::generate::approvals(NAMESPACE) {
+        admin.create(&object).await?;
+    }
     for playbook in &scenario.playbooks {
         let object = serde_json::to_value(Playbook::new(&playbook.name, playbook.spec.clone()))?;
         admin.create(&object).await?;
@@ -58,7 +61,7 @@ pub(crate) enum SetUpError {
 
 fn crds() -> Result<Vec<Value>, serde_json::Error> {
     let mut all = Vec::new();
-    for crd in [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Ledger::crd()] {
+    for crd in [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Approval::crd(), Ledger::crd()] {
         all.push(serde_json::to_value(crd)?);
     }
     Ok(all)

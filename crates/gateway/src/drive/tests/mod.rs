@@ -1,6 +1,7 @@
 //! The drive against an API server in memory: what is sent in which order, and what becomes of it
 //! when anything breaks.
 
+mod approvals;
 mod broken;
 mod owners;
 mod waiting;
