@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use evenkeel_model::Span;
@@ -10,6 +11,9 @@ use crate::story::Stage;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
+    /// Where `/webhooks/slack` is taken. Absent: at the top-level `listen`. (`evenkeel all` has Alertmanager's webhook
+    /// there, and needs another address here, or Socket Mode.)
+    pub listen: Option<SocketAddr>,
     /// Slack. Absent: nobody is told or asked there.
     pub slack: Option<Slack>,
     /// Other chats and pagers.
@@ -122,6 +126,16 @@ pub struct BadConfig {
 const MAX_WEBHOOKS: usize = 20;
 
 impl Config {
+    /// Whether there is anybody to be told.
+    pub fn is_empty(&self) -> bool {
+        self.slack.is_none() && self.webhooks.is_empty()
+    }
+
+    /// Whether clicks come to `/webhooks/slack`.
+    pub fn listens(&self) -> bool {
+        self.slack.as_ref().is_some_and(|slack| slack.signing_secret_file.is_some())
+    }
+
     /// Checks what the types can't.
     ///
     /// # Errors

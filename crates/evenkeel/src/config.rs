@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) bus: Bus,
     /// How the cluster is reached: a kubeconfig, else the pod's ServiceAccount.
     pub(crate) kubernetes: Kubernetes,
-    /// Where the observer takes webhooks.
+    /// Where webhooks are taken: Alertmanager's by the observer, Slack's by the gateway.
     pub(crate) listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub(crate) admin: SocketAddr,
@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) reasoner: evenkeel_reasoner::Config,
     /// The gateway.
     pub(crate) gateway: evenkeel_gateway::Config,
+    /// Chats and pagers that the gateway tells.
+    pub(crate) chat: evenkeel_chat::Config,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             observer: evenkeel_observer::Config::default(),
             reasoner: evenkeel_reasoner::Config::default(),
             gateway: evenkeel_gateway::Config::default(),
+            chat: evenkeel_chat::Config::default(),
         }
     }
 }

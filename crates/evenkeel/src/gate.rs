@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use evenkeel_bus::permissions::Plane;
-use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
+use evenkeel_gateway::{ChatParts, Metrics, Parts, PlaybookSource};
 use evenkeel_runtime::{WallClock, process_name};
 use tokio::sync::watch;
 
@@ -30,6 +30,12 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
     let playbooks = source(process, &config.playbooks.from)?;
     let outbound = connect::outbound()?;
+    let chat = (!config.chat.is_empty()).then(|| ChatParts {
+        config: config.chat.clone(),
+        listen: config.listen,
+        metrics: evenkeel_chat::Metrics::register(&mut process.registry),
+        seed: u64::from(std::process::id()),
+    });
     let connected = health.part("bus connection");
     process.spawn("gateway", async move {
         let Some(bus) = connect::bus(transport, &connected, &shutdown).await? else { return Ok(()) };
@@ -46,6 +52,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             writer,
             playbooks,
             outbound,
+            chat,
         };
         Ok(evenkeel_gateway::run(parts, shutdown).await?)
     });

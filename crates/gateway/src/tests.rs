@@ -76,6 +76,7 @@ impl Bench {
                 tokio::sync::watch::channel(vec![Loaded::new("bad-rollout", playbook()).unwrap()]).1,
             ),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            chat: None,
         };
         let running = tokio::spawn(crate::run(parts, shutdown.clone()));
         Self { world, bus, health, shutdown, running }

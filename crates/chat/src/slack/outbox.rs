@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::client::{Place, SlackApi, SlackError};
@@ -25,6 +26,8 @@ struct Told {
     channel: String,
     ts: String,
     stage: Stage,
+    /// Of when the story is. An older one, of a gateway that had to wait, is not told any more.
+    at: DateTime<Utc>,
     /// Of the message as it was last sent, so that the same is not sent again after a restart.
     digest: String,
 }
@@ -60,7 +63,7 @@ impl Destination for SlackOutbox {
                 self.first.is_ours(&key).await?;
                 self.api.post(&self.channel, &message, None).await?
             }
-            Some(told) if told.digest == digest => return Ok(false),
+            Some(told) if told.digest == digest || told.at > story.at => return Ok(false),
             Some(told) => {
                 let place = Place { channel: told.channel, ts: told.ts };
                 match self.api.update(&place, &message).await {
@@ -69,7 +72,7 @@ impl Destination for SlackOutbox {
                     Err(SlackError::Gone(_)) if !self.announce.contains(&stage) => return Ok(false),
                     Err(SlackError::Gone(_)) => {
                         let place = self.api.post(&self.channel, &message, None).await?;
-                        return self.remember(&key, place, stage, digest).await;
+                        return self.remember(&key, place, story, digest).await;
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -79,13 +82,13 @@ impl Destination for SlackOutbox {
                 place
             }
         };
-        self.remember(&key, place, stage, digest).await
+        self.remember(&key, place, story, digest).await
     }
 }
 
 impl SlackOutbox {
-    async fn remember(&self, key: &str, place: Place, stage: Stage, digest: String) -> Result<bool, Undelivered> {
-        let told = Told { channel: place.channel, ts: place.ts, stage, digest };
+    async fn remember(&self, key: &str, place: Place, story: &Story, digest: String) -> Result<bool, Undelivered> {
+        let told = Told { channel: place.channel, ts: place.ts, stage: story.stage(), at: story.at, digest };
         let bytes = serde_json::to_vec(&told).map_err(|error| Undelivered::Never(error.to_string()))?;
         // Not Later: the message is out, and sending it again would not help the store.
         let kept = self.store.put(key, Bytes::from(bytes)).await;

@@ -72,6 +72,16 @@ async fn the_same_is_told_once_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_what_was_told_is_not_told_any_more() {
+    let rig = rig().await;
+    assert_eq!(rig.outbox.deliver(&story()).await, Ok(true));
+    assert_eq!(rig.outbox.deliver(&story_in(Phase::Expired, "")).await, Ok(true));
+    let late = Story { approvers: 2, ..story() };
+    assert_eq!(rig.outbox.deliver(&late).await, Ok(false));
+    assert!(!has_buttons(&rig.slack.message("1763694000.000001")));
+}
+
+#[tokio::test]
 async fn what_nobody_has_to_decide_makes_no_message() {
     let rig = rig().await;
     assert_eq!(rig.outbox.deliver(&story_in(Phase::Executing, "")).await, Ok(false));

@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use evenkeel_model::Clock;
 use evenkeel_runtime::http::{Limits, Outbound};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
+use serde::{Deserialize, Serialize};
 
 use super::signature::sign;
 use super::template::Template;
@@ -32,6 +34,13 @@ pub(crate) struct WebhookOutbox {
     pub(crate) first: FirstWord,
 }
 
+/// What was told last.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    stage: Stage,
+    at: DateTime<Utc>,
+}
+
 #[async_trait]
 impl Destination for WebhookOutbox {
     fn name(&self) -> &str {
@@ -42,20 +51,22 @@ impl Destination for WebhookOutbox {
         let stage = story.stage();
         let key = key(&format!("webhook/{}", self.name), &story.remediation);
         let told = self.store.get(&key).await.map_err(Undelivered::later)?;
-        let untold = told.is_none();
-        let due = match told {
+        let told: Option<Told> = told.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let due = match &told {
             None => self.announce.contains(&stage),
-            Some(last) if last == stage.as_str().as_bytes() => false,
+            Some(told) if told.stage == stage || told.at > story.at => false,
             Some(_) => self.progress || stage.event_action() != "acknowledge",
         };
         if !due {
             return Ok(false);
         }
-        if untold {
+        if told.is_none() {
             self.first.is_ours(&key).await?;
         }
         self.post(story, stage).await?;
-        let kept = self.store.put(&key, Bytes::from_static(stage.as_str().as_bytes())).await;
+        let told = serde_json::to_vec(&Told { stage, at: story.at });
+        let told = told.map_err(|error| Undelivered::Never(error.to_string()))?;
+        let kept = self.store.put(&key, Bytes::from(told)).await;
         kept.map_err(|error| Undelivered::Never(format!("told, and that it was could not be kept: {error}")))?;
         Ok(true)
     }

@@ -319,6 +319,7 @@ impl Engine {
                     writer: client(),
                     playbooks: evenkeel_gateway::PlaybookSource::Cluster,
                     outbound,
+                    chat: None,
                     #[cfg(feature = "mutation")]
                     mutation: self.mutation.and_then(crate::Mutation::of_gateway),
                 };
