@@ -5,6 +5,7 @@
 #![allow(clippy::indexing_slicing, reason = "JSON documents are built by index, which does not panic on objects")]
 
 mod alert_rules;
+mod approvals;
 mod audit_mode;
 mod behaviours;
 mod burst;
@@ -14,3 +15,4 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
+mod report;

@@ -29,7 +29,7 @@ pub use diff::changed_lines;
 pub use error::{ReadError, WriteError, WriteOutcome, classify};
 pub use owners::{owners, root_of};
 pub use patch::{Built, Patch, PatchError};
-pub use read::live;
+pub use read::{live, meta};
 pub use revision::revision_template;
 pub use snapshot::{AvailabilityLookup, NoRecords, snapshot};
 pub use stamp::{BadStamp, Stamp};

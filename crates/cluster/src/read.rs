@@ -1,6 +1,6 @@
 //! Single reads, each bounded, each naming what it wanted when it fails.
 
-use evenkeel_model::{Kind, ObjectRef};
+use evenkeel_model::{Kind, Meta, ObjectRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::api::{GetParams, ListParams, PartialObjectMeta};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope, Selector};
@@ -8,7 +8,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ReadError;
+use crate::{ReadError, convert};
 
 /// Objects asked for at once in a list.
 const PAGE: u32 = 500;
@@ -57,6 +57,15 @@ pub(crate) async fn metadata(client: &Client, object: &ObjectRef) -> kube::Resul
     };
     let found: Option<PartialObjectMeta<_>> = api.get_metadata_opt(&object.name).await?;
     Ok(found.map(|it| it.metadata))
+}
+
+/// What an object's metadata tell of it, who wrote its spec and when among it. `None` when it does not exist.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn meta(client: &Client, object: &ObjectRef) -> Result<Option<Meta>, ReadError> {
+    let found = metadata(client, object).await.map_err(|error| ReadError::of(object, object.to_string(), error))?;
+    found.map(|found| convert::meta(object, &found, None)).transpose()
 }
 
 /// Lists what `params` select, page by page.

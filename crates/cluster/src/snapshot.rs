@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use evenkeel_model::{Kind, ObjectRef, Pod, Snapshot};
+use evenkeel_model::{Kind, ObjectRef, OwnerReplicas, Pod, Snapshot};
 use futures::future::join_all;
 use futures::try_join;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -87,6 +87,7 @@ impl Reader<'_> {
             pods: Vec::new(),
             revisions: Vec::new(),
             scaled_by: None,
+            owner: None,
             suppressed: None,
         }
     }
@@ -218,8 +219,25 @@ impl Reader<'_> {
             return Ok(self.absent());
         };
         let pod = convert::pod(&found, self.now);
-        let (snapshot, node) = try_join!(self.with_meta(&found.metadata), self.node_named(pod.node.as_deref()))?;
-        Ok(Snapshot { pod: Some(pod), node: node.as_ref().map(convert::node), ..snapshot })
+        let (snapshot, node, owner) = try_join!(
+            self.with_meta(&found.metadata),
+            self.node_named(pod.node.as_deref()),
+            self.replica_set_of(&found.metadata)
+        )?;
+        Ok(Snapshot { pod: Some(pod), node: node.as_ref().map(convert::node), owner, ..snapshot })
+    }
+
+    /// The ReplicaSet that controls a pod: whether it still misses what it lost.
+    async fn replica_set_of(&self, pod: &ObjectMeta) -> Result<Option<OwnerReplicas>, ReadError> {
+        let owners = pod.owner_references.iter().flatten();
+        let mut owners = owners.filter(|owner| owner.controller == Some(true) && owner.kind == "ReplicaSet");
+        let Some(owner) = owners.next() else { return Ok(None) };
+        let api: Api<ReplicaSet> = beside(self.client, self.target);
+        let found = api.get_opt(&owner.name).await.map_err(self.failed(&format!("its ReplicaSet {}", owner.name)))?;
+        Ok(found.filter(|found| found.metadata.uid.as_ref() == Some(&owner.uid)).map(|found| OwnerReplicas {
+            desired: found.spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            available: found.status.and_then(|status| status.available_replicas).unwrap_or(0),
+        }))
     }
 
     async fn node_named(&self, name: Option<&str>) -> Result<Option<core::Node>, ReadError> {

@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
     /// or the scenarios are of no use.
     Simulate(SimulateArgs),
-    /// List incidents, remediations or signals
+    /// List incidents, remediations, signals, playbooks or policies
     #[command(subcommand)]
     Get(Get),
     /// Tell the story of one object
@@ -198,12 +198,22 @@ pub(crate) struct SimulateArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
     /// How many seeds, from the first on; each varies chance and timing
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) runs: u64,
+    /// Playbooks, a file or a directory, instead of those that the scenarios use
+    #[arg(long, value_name = "PATH")]
+    pub(crate) playbooks: Option<PathBuf>,
+    /// Policies, a file or a directory, instead of those that the scenarios use
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policies: Option<PathBuf>,
     /// Add random trouble: dying processes, the bus away, API errors, duplicates, clock skew
     #[arg(long)]
     pub(crate) engine_faults: bool,
-    /// Write all there is to know of each run as JSON
+    /// Run each scenario with three gateways, and again and again, so that one of them dies at each call it makes for
+    /// a Remediation: before it is sent, after it was carried out, or with the answer lost
+    #[arg(long, conflicts_with_all = ["engine_faults", "json", "trace", "report"])]
+    pub(crate) gateway_deaths: bool,
+    /// One JSON document: all there is to know of each run, as docs/simulations.md says
     #[arg(long)]
     pub(crate) json: bool,
     /// Print what happened, a line each
@@ -272,6 +282,18 @@ pub(crate) enum Get {
         /// Only those stored in this time, such as 30m, 24h or 7d
         #[arg(long, value_name = "TIME")]
         since: Option<evenkeel_model::Span>,
+    },
+    /// The cluster's playbooks, and why one is not used (from the API server)
+    #[command(visible_aliases = ["playbook", "pb"])]
+    Playbooks {
+        #[command(flatten)]
+        get: GetArgs,
+    },
+    /// The cluster's action policies, and why one denies instead (from the API server)
+    #[command(visible_aliases = ["policy", "ap"])]
+    Policies {
+        #[command(flatten)]
+        get: GetArgs,
     },
 }
 

@@ -71,11 +71,18 @@ fn below(directory: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), String> 
     Ok(())
 }
 
+/// Whether a file holds rules of Prometheus, or tests of them, which lie beside simulations: they have no `kind`.
+pub(crate) fn is_for_prometheus(text: &str) -> bool {
+    let begins = |key: &str| text.lines().any(|line| line.starts_with(key));
+    (begins("groups:") || begins("rule_files:")) && !begins("kind:")
+}
+
 /// What was looked at, and what is wrong with it.
 struct Found {
     playbooks: usize,
     policies: usize,
     simulations: usize,
+    for_prometheus: usize,
     problems: Vec<Problem>,
 }
 
@@ -85,14 +92,18 @@ impl Found {
             0 => String::new(),
             count => format!(" and {count} simulations"),
         };
-        format!("{} playbooks and {} policies{simulations}, no findings", self.playbooks, self.policies)
+        let rules = match self.for_prometheus {
+            0 => String::new(),
+            count => format!("; {count} files of Prometheus rules, which promtool checks"),
+        };
+        format!("{} playbooks and {} policies{simulations}, no findings{rules}", self.playbooks, self.policies)
     }
 }
 
 fn check(files: &[PathBuf]) -> Found {
     let mut playbooks: Vec<Loaded> = Vec::new();
     let mut policies = Vec::new();
-    let mut simulations = 0;
+    let (mut simulations, mut for_prometheus) = (0, 0);
     let mut problems = Vec::new();
     for file in files {
         let origin = file.display().to_string();
@@ -103,6 +114,10 @@ fn check(files: &[PathBuf]) -> Found {
                 continue;
             }
         };
+        if is_for_prometheus(&text) {
+            for_prometheus += 1;
+            continue;
+        }
         // Each reads the whole text, and so says the same of what is neither's.
         let (loaded, found) = evenkeel_playbook::load(&text, &origin);
         playbooks.extend(loaded);
@@ -118,7 +133,7 @@ fn check(files: &[PathBuf]) -> Found {
     problems.extend(wrong_with(&policies));
     problems.sort();
     problems.dedup();
-    Found { playbooks: playbooks.len(), policies: policies.len(), simulations, problems }
+    Found { playbooks: playbooks.len(), policies: policies.len(), simulations, for_prometheus, problems }
 }
 
 /// What is wrong with policies, each by itself, and two of one name: the API server would keep the later.
@@ -193,6 +208,20 @@ spec:
         let found = check(&files(&[dir.path().to_owned()]).unwrap());
         assert_eq!(found.problems, []);
         assert_eq!((found.playbooks, found.policies), (1, 1));
+    }
+
+    #[test]
+    fn rules_of_prometheus_are_not_ours_to_check() {
+        let rules = "groups:\n  - name: shop\n    rules: [{alert: A, expr: vector(1)}]\n".to_owned();
+        let tests = "rule_files: [rules.yaml]\ntests: []\n".to_owned();
+        let dir = directory(&[("a.yaml", PLAYBOOK.to_owned()), ("rules.yaml", rules), ("rules_test.yaml", tests)]);
+        let found = check(&files(&[dir.path().to_owned()]).unwrap());
+        assert_eq!(found.problems, []);
+        let summary = "1 playbooks and 0 policies, no findings; 2 files of Prometheus rules, which promtool checks";
+        assert_eq!(found.summary(), summary);
+        // Of ours, whatever else is in it.
+        let dir = directory(&[("a.yaml", format!("{PLAYBOOK}groups: []\n"))]);
+        assert!(findings(&dir).contains("groups"));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use evenkeel_bus::permissions::Plane;
 use evenkeel_bus::{Authentication, Bus, BusError, Cluster, JetStreamBus, JetStreamOptions, Tls};
 use evenkeel_runtime::http::{Network, Outbound};
 use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use tower::util::MapErrLayer;
 
 use crate::config::{self, Config, Jetstream, Kubernetes};
 
@@ -140,15 +142,22 @@ pub(crate) async fn bus_once(config: &Config) -> Result<JetStreamBus> {
 pub(crate) fn said(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) => anyhow::anyhow!("{} ({})", status.message, status.code),
+        // Its own words are "ServiceError".
+        kube::Error::Service(cause) => anyhow::Error::from_boxed(cause),
         error => error.into(),
     }
 }
 
-/// A client for reading; may send a request again when the server is busy.
+/// A client for reading; may send a request again when the server is busy. Its errors name the server.
 pub(crate) async fn reader(kubernetes: &Kubernetes) -> Result<kube::Client> {
     let mut config = kube_config(kubernetes).await?;
     config.connect_timeout = Some(CONNECT);
-    kube::Client::try_from(config).context("kubernetes")
+    let server = config.cluster_url.to_string();
+    let named = MapErrLayer::new(move |source: BoxError| -> BoxError {
+        // kube's own errors don't say which server gave no answer.
+        anyhow::Error::from_boxed(source).context(format!("the API server {server} can't be asked")).into()
+    });
+    Ok(ClientBuilder::try_from(config).context("kubernetes")?.with_layer(&named).build())
 }
 
 /// A client for writing. It never sends a request twice by itself: kube 5 would re-send every method,

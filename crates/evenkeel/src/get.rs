@@ -1,7 +1,8 @@
-//! `evenkeel get incidents|remediations|signals`.
+//! `evenkeel get incidents|remediations|signals|playbooks|policies`.
 
 mod incidents;
 pub(crate) mod remediations;
+mod rules;
 mod signals;
 
 use anyhow::Result;
@@ -13,6 +14,8 @@ pub(crate) async fn run(command: &Get) -> Result<()> {
     match command {
         Get::Incidents { get, all } => incidents::run(get, *all).await,
         Get::Remediations { get } => remediations::run(get).await,
+        Get::Playbooks { get } => rules::playbooks(get).await,
+        Get::Policies { get } => rules::policies(get).await,
         Get::Signals { get, since } => signals::run(get, *since).await,
     }
 }

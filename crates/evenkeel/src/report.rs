@@ -1,14 +1,15 @@
 //! `evenkeel report`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use evenkeel_bus::{Bus as _, Stream};
-use evenkeel_model::{Clock as _, Playbook, Remediation, Signal};
+use evenkeel_model::{Clock as _, FIELD_MANAGER, ObjectRef, Phase, Playbook, Remediation, Signal};
 use evenkeel_playbook::Playbooks;
 use evenkeel_runtime::{WallClock, terminal};
-use evenkeel_scenarios::road::{self, Road, Row, Sources};
+use evenkeel_scenarios::road::{self, Change, Road, Row, Sources};
 use futures::TryStreamExt as _;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -20,16 +21,28 @@ use crate::get::config;
 use crate::output::{self, Table, Tone};
 use crate::{connect, playbooks};
 
+/// So many objects are asked who wrote to them.
+const MOST_LOOKED_AT: usize = 500;
+/// Writers of specs that repair nothing: autoscalers write through the first, and the rest is our own.
+const CONTROLLERS: [&str; 2] = ["kube-controller-manager", FIELD_MANAGER];
+
 pub(crate) async fn run(args: &ReportArgs) -> Result<()> {
     let config = config(&args.client)?;
     let now = WallClock.now();
     let since = now - args.since.chrono();
     let client = connect::reader(&config.kubernetes).await?;
     let remediations = remediations(client.clone(), &config.namespace).await?;
-    let playbooks = playbooks_of(client, &config).await?;
+    let playbooks = playbooks_of(client.clone(), &config).await?;
     let signals = signals(&config, since).await?;
-    let road =
-        road::road(Sources { remediations: &remediations, signals: &signals, playbooks: &playbooks, since, now });
+    let changes = changes(&client, &remediations, since).await;
+    let road = road::road(Sources {
+        remediations: &remediations,
+        signals: &signals,
+        playbooks: &playbooks,
+        changes: &changes,
+        since,
+        now,
+    });
     if let Some(file) = &args.html {
         write(file, &road)?;
     }
@@ -67,6 +80,40 @@ async fn playbooks_of(client: Client, config: &Config) -> Result<Playbooks> {
         }
     };
     Ok(Playbooks::new(loaded).0)
+}
+
+/// Who else wrote to the objects to which something would have been done. What can't be read is said, and left out.
+async fn changes(client: &Client, remediations: &[Remediation], since: DateTime<Utc>) -> Vec<Change> {
+    let audited = remediations.iter().filter(|remediation| {
+        let phase = remediation.status.as_ref().map(|status| status.phase);
+        phase == Some(Phase::WouldExecute) && remediation.spec.proposal.proposed_at >= since
+    });
+    let objects: BTreeSet<ObjectRef> = audited
+        .flat_map(|it| [&it.spec.proposal.root, &it.spec.proposal.target])
+        .map(|object| ObjectRef { uid: None, ..object.clone() })
+        .collect();
+    let (mut changes, mut unread) = (Vec::new(), None);
+    for object in objects.iter().take(MOST_LOOKED_AT) {
+        match evenkeel_cluster::meta(client, object).await {
+            Ok(Some(meta)) => {
+                let told = meta.writers.into_iter().filter(|writer| !CONTROLLERS.contains(&writer.manager.as_str()));
+                let told = told.filter_map(|writer| Some((writer.at?, writer.manager)));
+                let anew = (meta.created_at, "whoever made it anew".to_owned());
+                let change = |(at, by)| Change { object: object.clone(), at, by };
+                changes.extend(told.chain([anew]).map(change));
+            }
+            // Gone: by whose hand nobody knows.
+            Ok(None) => {}
+            Err(error) => unread = Some(error),
+        }
+    }
+    if let Some(error) = unread {
+        output::warn(&format!("who else changed some objects can't be read, and counts as nobody: {error}"));
+    }
+    if objects.len() > MOST_LOOKED_AT {
+        output::warn(&format!("who else changed objects is looked at for {MOST_LOOKED_AT} of {}", objects.len()));
+    }
+    changes
 }
 
 async fn signals(config: &Config, since: DateTime<Utc>) -> Result<Vec<Signal>> {
@@ -125,8 +172,6 @@ fn text(road: &Road, colour: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_model::Phase;
-
     use super::*;
     use crate::testing::{at, remediation, signal};
 
@@ -152,6 +197,7 @@ mod tests {
             remediations: &remediations,
             signals: &signals,
             playbooks: &playbooks,
+            changes: &[],
             since: at(0),
             now: at(1000),
         });

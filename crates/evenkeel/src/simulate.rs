@@ -10,14 +10,14 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use evenkeel_scenarios::html::{self, model::RunPage};
-use evenkeel_scenarios::{Disk, RunOptions, RunReport, Scenario};
+use evenkeel_scenarios::{Disk, Instead, RunOptions, RunReport, Scenario};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::SimulateArgs;
 use crate::output::{self, Table, Tone};
 use crate::{check, output::warn};
 
-const VIOLATIONS: u8 = 1;
+pub(crate) const VIOLATIONS: u8 = 1;
 const USAGE: u8 = 2;
 /// Violations shown of each run; the rest are counted.
 const SHOWN: usize = 8;
@@ -31,6 +31,10 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    if args.gateway_deaths {
+        output::print(&replaced(args)?)?;
+        return crate::deaths::run(scenarios, seeds(args), progress);
+    }
     let reports = run_all(&scenarios, args)?;
     if let Some(file) = &args.report {
         let page = html::run_page(&RunPage::of("Simulations", &reports));
@@ -49,24 +53,29 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
             }
             output::print(&text)?;
         }
-        output::print(&table(&reports))?;
-        output::print(&findings(&reports)?)?;
+        output::print(&replaced(args)?)?;
+        output::print(&table(&reports, evenkeel_runtime::terminal::is_coloured()))?;
+        output::print(&findings(&reports, args)?)?;
     }
-    let is_sound = reports.iter().all(|report| report.violations.is_empty());
+    let is_sound = reports.iter().all(|report| report.passed);
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(VIOLATIONS) })
 }
 
 fn scenarios(args: &SimulateArgs) -> Result<Vec<Scenario>, String> {
     let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
-    // Beside scenarios lie the rules of the simulated Prometheus.
-    let is_scenario = |file: &PathBuf| !file.parent().is_some_and(|directory| directory.ends_with("rules"));
-    for file in check::files(&args.paths)?.into_iter().filter(is_scenario) {
+    let instead = Instead { playbooks: other(args.playbooks.as_ref())?, policies: other(args.policies.as_ref())? };
+    for file in check::files(&args.paths)? {
         let origin = file.display().to_string();
         let text = std::fs::read_to_string(&file).map_err(|error| format!("{origin}: can't be read: {error}"))?;
-        let (found, wrong) = evenkeel_scenarios::load(&text, &origin, &Disk);
+        if check::is_for_prometheus(&text) {
+            continue;
+        }
+        let (found, wrong) = evenkeel_scenarios::load_with(&text, &origin, &Disk, &instead);
         scenarios.extend(found);
         problems.extend(wrong);
     }
+    problems.sort();
+    problems.dedup();
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         return Err(format!("a scenario can't be read\n{}", lines.join("\n")));
@@ -78,9 +87,31 @@ fn scenarios(args: &SimulateArgs) -> Result<Vec<Scenario>, String> {
     Ok(scenarios)
 }
 
+/// Where other playbooks or policies are, for scenarios in whatever directory.
+fn other(path: Option<&PathBuf>) -> Result<Option<String>, String> {
+    let Some(path) = path else { return Ok(None) };
+    check::files(std::slice::from_ref(path))?;
+    let absolute = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Some(absolute.display().to_string()))
+}
+
+/// What was not as the scenarios say: whoever reads a table of changed playbooks must not take it for one of the others.
+fn replaced(args: &SimulateArgs) -> Result<String> {
+    let mut text = String::new();
+    for (what, path) in [("Playbooks", &args.playbooks), ("Policies", &args.policies)] {
+        if let Some(path) = path {
+            writeln!(text, "{what} of {}, not those that the scenarios use.", path.display())?;
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// Runs in threads, one runtime each; reports come by scenario and seed.
 fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>> {
-    let seeds = args.seed..args.seed.saturating_add(args.runs.max(1));
+    let seeds = seeds(args);
     let work: Vec<(&Scenario, u64)> =
         scenarios.iter().flat_map(|scenario| seeds.clone().map(move |seed| (scenario, seed))).collect();
     let progress = progress(work.len());
@@ -93,7 +124,8 @@ fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some((scenario, seed)) = work.get(at) else { return };
-                    let options = RunOptions { seed: *seed, engine_faults: args.engine_faults };
+                    let options =
+                        RunOptions { seed: *seed, engine_faults: args.engine_faults, ..RunOptions::default() };
                     let report = evenkeel_scenarios::run(scenario, options);
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, report);
                     progress.inc(1);
@@ -104,6 +136,10 @@ fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>
     progress.finish_and_clear();
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(done.into_values().collect::<Result<Vec<RunReport>, _>>()?)
+}
+
+fn seeds(args: &SimulateArgs) -> std::ops::Range<u64> {
+    args.seed..args.seed.saturating_add(args.runs)
 }
 
 fn progress(runs: usize) -> ProgressBar {
@@ -117,8 +153,8 @@ fn progress(runs: usize) -> ProgressBar {
 }
 
 /// One line a scenario; seeds are put together.
-fn table(reports: &[RunReport]) -> String {
-    let mut table = Table::new(&["SCENARIO", "RUNS", "REPAIRED", "TIME TO REPAIR", "ACTIONS", "VIOLATIONS"]);
+fn table(reports: &[RunReport], colour: bool) -> String {
+    let mut table = Table::new(&["SCENARIO", "RESULT", "RUNS", "REPAIRED", "TIME TO REPAIR", "ACTIONS", "VIOLATIONS"]);
     let mut by_name: BTreeMap<&str, Vec<&RunReport>> = BTreeMap::new();
     for report in reports {
         by_name.entry(&report.scenario).or_default().push(report);
@@ -140,8 +176,14 @@ fn table(reports: &[RunReport]) -> String {
         };
         let violations: usize = runs.iter().map(|run| run.violations.len()).sum();
         let bad = if violations == 0 { Tone::Good } else { Tone::Bad };
+        let result = match (runs.iter().filter(|run| !run.passed).count(), runs.len()) {
+            (0, _) => "pass".to_owned(),
+            (_, 1) => "FAIL".to_owned(),
+            (failed, all) => format!("FAIL {failed} of {all}"),
+        };
         table.row([
             (name.to_owned(), Tone::Plain),
+            (result, bad),
             (runs.len().to_string(), Tone::Faint),
             (repaired, tone),
             (time, Tone::Plain),
@@ -149,7 +191,7 @@ fn table(reports: &[RunReport]) -> String {
             (violations.to_string(), bad),
         ]);
     }
-    table.render(evenkeel_runtime::terminal::is_coloured())
+    table.render(colour)
 }
 
 /// The actions of the first run that has any, with how often each was done.
@@ -177,10 +219,18 @@ fn span(span: chrono::Duration) -> String {
 }
 
 /// What must not be, with the command that shows it again.
-fn findings(reports: &[RunReport]) -> Result<String> {
+fn findings(reports: &[RunReport], args: &SimulateArgs) -> Result<String> {
     let mut text = String::new();
-    for report in reports.iter().filter(|report| !report.violations.is_empty()) {
-        let faults = if report.engine_faults { " --engine-faults" } else { "" };
+    let mut options = String::new();
+    for (option, path) in [("playbooks", &args.playbooks), ("policies", &args.policies)] {
+        if let Some(path) = path {
+            write!(options, " --{option} {}", path.display())?;
+        }
+    }
+    if args.engine_faults {
+        options.push_str(" --engine-faults");
+    }
+    for report in reports.iter().filter(|report| !report.passed) {
         writeln!(text, "\n{}, seed {}:", report.scenario, report.seed)?;
         for violation in report.violations.iter().take(SHOWN) {
             writeln!(text, "  {violation}")?;
@@ -188,7 +238,7 @@ fn findings(reports: &[RunReport]) -> Result<String> {
         if report.violations.len() > SHOWN {
             writeln!(text, "  and {} more", report.violations.len() - SHOWN)?;
         }
-        writeln!(text, "  again: evenkeel simulate {} --seed {}{faults} --trace", report.file, report.seed)?;
+        writeln!(text, "  again: evenkeel simulate {} --seed {}{options} --trace", report.file, report.seed)?;
     }
     Ok(text)
 }

@@ -63,6 +63,30 @@ mod cli {
     }
 
     #[test]
+    fn simulate_says_what_passed_and_with_which_policies() {
+        let project = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let scenario = format!("{project}/simulations/jobs/superseded.yaml");
+        let audit = format!("{project}/policies/audit-only.yaml");
+        assert_eq!(evenkeel(&["simulate", &scenario, "--runs", "0"]).status.code(), Some(2));
+        assert_eq!(evenkeel(&["simulate", &scenario, "--policies", "/nowhere"]).status.code(), Some(2));
+
+        let stdout = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+        let as_it_is = evenkeel(&["simulate", &scenario]);
+        let table = stdout(&as_it_is);
+        assert_eq!(as_it_is.status.code(), Some(0), "{table}");
+        let mut lines = table.lines();
+        assert!(lines.next().unwrap().starts_with("SCENARIO    RESULT  RUNS  "), "{table}");
+        assert!(lines.next().unwrap().starts_with("superseded  pass    1     "), "{table}");
+
+        let changed = evenkeel(&["simulate", &scenario, "--policies", &audit]);
+        let table = stdout(&changed);
+        assert_eq!(changed.status.code(), Some(1), "{table}");
+        assert!(table.starts_with(&format!("Policies of {audit}, not those that the scenarios use.\n")), "{table}");
+        assert!(table.contains("\nsuperseded  FAIL    1     "), "{table}");
+        assert!(table.contains(&format!("superseded.yaml --seed 0 --policies {audit} --trace\n")), "{table}");
+    }
+
+    #[test]
     fn a_plane_names_what_is_wrong_with_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("evenkeel.yaml");

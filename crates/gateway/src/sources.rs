@@ -25,7 +25,7 @@ impl Plane {
         loop {
             let now = self.now();
             let ledger = self.change_ledger(|spec| evenkeel_policy::ledger::prune(spec, now)).await.is_ok();
-            let policies = self.policies.list().await.is_ok();
+            let policies = self.policies.check().await.is_ok();
             let playbooks = self.playbooks.check().await.is_ok();
             let pause = if ledger && policies && playbooks { EVERY } else { AGAIN };
             tokio::select! {

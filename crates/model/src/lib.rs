@@ -53,7 +53,8 @@ pub use remediation::{
 };
 pub use signal::{Severity, Signal, SignalState, Source, is_same_trouble};
 pub use snapshot::{
-    AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, Pod, Revision, Snapshot, Workload, Writer,
+    AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, OwnerReplicas, Pod, Revision, Snapshot, Workload,
+    Writer,
 };
 pub use span::{BadRate, BadSpan, Rate, Span};
 pub use windows::{BadTimeOfDay, Day, FrozenDays, Hours, TimeOfDay, TimeZone, UnknownTimeZone, Windows};

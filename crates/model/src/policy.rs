@@ -26,7 +26,6 @@ use crate::windows::Windows;
     category = "evenkeel",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
     printcolumn = r#"{"name":"Namespaces","type":"string","jsonPath":".spec.match.namespaces"}"#,
-    printcolumn = r#"{"name":"Actions","type":"string","jsonPath":".spec.actions[*].do"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -44,6 +44,9 @@ pub struct Snapshot {
     /// Name of the HorizontalPodAutoscaler that scales the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaled_by: Option<String>,
+    /// Of a pod: how the ReplicaSet that controls it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerReplicas>,
     /// Why no automatic action may follow at this moment, as the observer knows of it and of its root: a
     /// silence, a pause, `off`, a planned disruption. Only evidence has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,6 +154,23 @@ pub struct Revision {
     pub was_available: bool,
     /// Its containers' images, in order.
     pub images: Vec<String>,
+}
+
+/// How the ReplicaSet that controls a pod stands. A pod that is being deleted does not count for it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerReplicas {
+    /// Replicas asked for.
+    pub desired: i32,
+    /// Available pods.
+    pub available: i32,
+}
+
+impl OwnerReplicas {
+    /// Replicas asked for that are not available.
+    pub fn unavailable(self) -> i32 {
+        self.desired.saturating_sub(self.available).max(0)
+    }
 }
 
 /// One pod.

@@ -21,4 +21,5 @@ pub use load::{Loaded, from_resource, load, parse};
 pub use matching::{Candidate, Playbooks};
 pub use problem::Problem;
 pub use schema::schema;
+pub use suggest::{nearest, or_meant};
 pub use template::{Escape, RenderError, Vars, render};

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 /// `; did you mean "x"?` for the nearest of the words there are, else which there are, when they
 /// are few.
-pub(crate) fn or_meant<S: AsRef<str>>(found: &str, known: &[S]) -> String {
+pub fn or_meant<S: AsRef<str>>(found: &str, known: &[S]) -> String {
     if let Some(word) = nearest(found, known) {
         return format!("; did you mean {word:?}?");
     }
@@ -10,7 +10,7 @@ pub(crate) fn or_meant<S: AsRef<str>>(found: &str, known: &[S]) -> String {
 }
 
 /// The word that was probably meant: few letters away, or the same but for case.
-pub(crate) fn nearest<'a, S: AsRef<str>>(found: &str, known: &'a [S]) -> Option<&'a str> {
+pub fn nearest<'a, S: AsRef<str>>(found: &str, known: &'a [S]) -> Option<&'a str> {
     let lower = found.to_lowercase();
     let distance = |word: &str| strsim::damerau_levenshtein(&lower, &word.to_lowercase());
     let (away, word) = known.iter().map(|word| (distance(word.as_ref()), word.as_ref())).min()?;

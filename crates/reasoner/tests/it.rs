@@ -257,6 +257,7 @@ fn crashing(target: ObjectRef, now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        owner: None,
         suppressed: None,
     }
 }

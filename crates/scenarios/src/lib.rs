@@ -6,6 +6,7 @@
 //! - [`html`]: pages that stand by themselves.
 
 pub mod backtest;
+pub mod deaths;
 pub mod demo;
 mod engine;
 mod file;
@@ -19,7 +20,8 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
-pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
+pub use engine::{Call, Crash, Moment};
+pub use file::{Disk, Files, Instead, Scenario, SimulationSpec, Uses, load, load_with, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
     SignalSeen, Violation, WriteSeen, run,

@@ -1,7 +1,7 @@
 //! The engine with one protection switched off, to see that scenarios and invariants notice.
 
 /// A protection that is switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
     /// The ledger grants every claim.
     Ledger,

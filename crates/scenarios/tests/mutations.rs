@@ -77,6 +77,24 @@ fn without_verification_what_did_not_help_is_called_a_success() {
     is_found_out(Mutation::Verification);
 }
 
+/// What random trouble excuses is not what the protections are for.
+#[test]
+fn with_random_trouble_as_well_each_protection_that_is_off_is_found_out() {
+    let mutations: BTreeSet<Mutation> = FOUND_OUT.iter().map(|(mutation, ..)| *mutation).collect();
+    for mutation in mutations {
+        let cases = FOUND_OUT.iter().filter(|(of, ..)| *of == mutation);
+        let is_found = cases.clone().any(|(_, name, rules)| {
+            (0..3).any(|seed| {
+                let options =
+                    RunOptions { seed, engine_faults: true, mutation: Some(mutation), ..RunOptions::default() };
+                let found = run(&scenario(name), options).unwrap().violations;
+                found.iter().any(|it| rules.contains(&it.rule.as_str()))
+            })
+        });
+        assert!(is_found, "{mutation:?} off, with random trouble: found by none of 3 seeds");
+    }
+}
+
 #[test]
 fn with_all_protections_nothing_is_found() {
     let names: BTreeSet<&str> = FOUND_OUT.iter().map(|(_, name, _)| *name).collect();

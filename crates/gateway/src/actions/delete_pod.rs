@@ -4,7 +4,8 @@
 //! gone, and a controller makes it anew. Not for a DaemonSet's pod, which belongs to its node, and
 //! not on a node that others take away on purpose.
 //!
-//! A pod that is past its grace period on a dead node is removed without waiting for the kubelet. Not
+//! A pod that is past its grace period on a dead node is removed without waiting for the kubelet while its
+//! ReplicaSet misses replicas: it may be in their way. One that nobody misses any more is left alone. Not
 //! a StatefulSet's: while nobody knows that its process has ended, a second one of the same identity
 //! could corrupt its data; that is for a person (taint node.kubernetes.io/out-of-service).
 
@@ -61,6 +62,10 @@ fn why(snapshot: &Snapshot) -> Result<String, String> {
     }
     if owner.kind != Kind::ReplicaSet {
         return Err(format!("{owner} made it, and nobody knows that it does not run any more; a person has to say so"));
+    }
+    // Its node may still run it: what nobody misses is left to the node's return, or to whoever takes the node away.
+    if snapshot.owner.is_some_and(|replicas| replicas.unavailable() == 0) {
+        return Err(format!("{owner} has all its replicas without it"));
     }
     Ok(format!("it is past its grace period and {node}"))
 }
@@ -129,6 +134,13 @@ mod tests {
         });
     }
 
+    fn replicas(api: &FakeApi, desired: i32, available: i32) {
+        api.edit("ReplicaSet", "cart-554857864b", |it| {
+            it["spec"]["replicas"] = json!(desired);
+            it["status"]["availableReplicas"] = json!(available);
+        });
+    }
+
     #[tokio::test]
     async fn a_pod_on_a_lost_node_is_deleted() {
         let api = node_lost("Pod", POD);
@@ -148,6 +160,7 @@ mod tests {
     async fn an_overdue_pod_is_removed_at_once_unless_its_identity_could_run_twice() {
         let api = node_lost("Pod", POD);
         overdue(&api, POD);
+        replicas(&api, 3, 2);
         let snapshot = read(&api, Kind::Pod, POD).await;
         assert!(is_indicated(&DeletePod, &snapshot));
         let planned = plan(&api, &DeletePod, &snapshot).await.unwrap();
@@ -155,6 +168,15 @@ mod tests {
         let api = node_lost("Pod", "db-1");
         overdue(&api, "db-1");
         assert!(refusal(&DeletePod, &read(&api, Kind::Pod, "db-1").await).contains("a person has to say so"));
+    }
+
+    #[tokio::test]
+    async fn an_overdue_pod_that_nobody_misses_is_left_alone() {
+        let api = node_lost("Pod", POD);
+        overdue(&api, POD);
+        replicas(&api, 3, 3);
+        let refused = refusal(&DeletePod, &read(&api, Kind::Pod, POD).await);
+        assert_eq!(refused, "replicaset/shop/cart-554857864b has all its replicas without it");
     }
 
     #[tokio::test]

@@ -126,7 +126,8 @@ fn crash_loop(pod: &Pod, severity: Severity, limits: &Thresholds, now: DateTime<
     let last = container.last.as_ref();
     let how = last.map(|last| format!("; last: {} with exit code {}", last.reason, last.exit_code)).unwrap_or_default();
     let restarts = pod.restarts();
-    let summary = format!("container {} crashes again and again ({restarts} restarts{how})", container.name);
+    let times = if restarts == 1 { "restarted once".to_owned() } else { format!("restarted {restarts} times") };
+    let summary = format!("container {} crashes again and again ({times}{how})", container.name);
     let trouble = Trouble::new("CrashLoopBackOff", severity, bucket(restarts).to_string(), summary);
     let trouble = match last {
         Some(last) => trouble.since(last.at),

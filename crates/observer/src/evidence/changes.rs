@@ -64,10 +64,12 @@ fn told(snapshot: &Snapshot, since: DateTime<Utc>) -> Vec<ObservedChange> {
     }
     for writer in &meta.writers {
         let Some(at) = writer.at.filter(|at| *at >= since && (*at - meta.created_at).abs() > NEAR) else { continue };
-        // When a manager wrote is known, what it changed is not.
+        // When a manager wrote is known; what it changed is where it has but the replicas to write.
         if !told.iter().any(|change| (change.at - at).abs() <= NEAR) {
-            let summary = format!("{} wrote its spec", writer.manager);
-            told.push(change(ChangeKind::Spec, at, Some(&writer.manager), summary));
+            let scaled = writer.replicas && !writer.pod_template;
+            let (what, did) =
+                if scaled { (ChangeKind::Scale, "set its replicas") } else { (ChangeKind::Spec, "wrote its spec") };
+            told.push(change(what, at, Some(&writer.manager), format!("{} {did}", writer.manager)));
         }
     }
     told
@@ -80,7 +82,7 @@ fn merge(seen: Vec<ObservedChange>, told: Vec<ObservedChange>) -> Vec<ObservedCh
         let same = |seen: &ObservedChange| {
             seen.object.is_same(&change.object)
                 && (seen.at - change.at).abs() <= NEAR
-                && (seen.what == change.what || change.what == ChangeKind::Spec)
+                && (seen.what == change.what || matches!(change.what, ChangeKind::Spec | ChangeKind::Scale))
         };
         if !all.iter().any(same) {
             all.push(change);
@@ -141,6 +143,7 @@ mod tests {
             pods: Vec::new(),
             revisions: vec![revision(2, 30, "cart:2"), revision(1, 0, "cart:1")],
             scaled_by: None,
+            owner: None,
             suppressed: None,
         }
     }
@@ -162,6 +165,26 @@ mod tests {
             ]
         );
         assert_eq!(lines(&told(&snapshot(), at(40))), ["Spec helm wrote its spec by \"helm\""]);
+    }
+
+    #[test]
+    fn who_writes_the_replicas_alone_has_scaled() {
+        let mut snapshot = snapshot();
+        let meta = snapshot.meta.as_mut().unwrap();
+        let scaler =
+            Writer { manager: "kubectl-scale".to_owned(), at: Some(at(50)), pod_template: false, replicas: true };
+        meta.writers = vec![scaler];
+        let told = |seen| lines(&merge(seen, told(&snapshot, at(40))));
+        assert_eq!(told(Vec::new()), ["Scale kubectl-scale set its replicas by \"kubectl-scale\""]);
+        // It wrote, and something else: what was seen is right.
+        let seen = ObservedChange {
+            object: snapshot.target.clone(),
+            what: ChangeKind::Spec,
+            at: at(50),
+            by: Some("kubectl-scale".to_owned()),
+            summary: "another part of its spec changed".to_owned(),
+        };
+        assert_eq!(told(vec![seen]), ["Spec another part of its spec changed by \"kubectl-scale\""]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Tells the bus what the tracker holds to be news, and keeps a copy of what was told in the
-//! `baselines` bucket, so that trouble which ends while no observer runs is told to have ended.
+//! Tells the bus what the tracker holds to be news, and keeps a copy of what was told, and of what is about to be, in
+//! the `baselines` bucket, so that trouble which ends while no observer runs is told to have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::sight::Sight;
-use crate::tracker::{SHARDS, Stored, Telling};
+use crate::tracker::{SHARDS, Stored, Telling, shard};
 use crate::world;
 
 /// So many signals are taken at a time.
@@ -101,7 +101,7 @@ impl Relay {
             }
             let batch = if self.sight.is_whole() { self.take() } else { Vec::new() };
             let more = batch.len() == BATCH;
-            let failed = self.tell(batch).await;
+            let failed = self.tell(bucket, batch).await;
             let stored = self.store(bucket).await;
             let trouble = failed.or(stored.err().map(|error| error.to_string()));
             if let Some(reason) = &trouble {
@@ -128,7 +128,7 @@ impl Relay {
         }
         // What is news now can still be told; what can't be is told by the next process.
         let batch = if self.sight.is_whole() { self.take() } else { Vec::new() };
-        self.tell(batch).await;
+        self.tell(bucket, batch).await;
         if let Err(error) = self.store(bucket).await {
             tracing::warn!(%error, "what was told could not be stored");
         }
@@ -143,7 +143,12 @@ impl Relay {
     }
 
     /// Returns why some could not be told.
-    async fn tell(&self, batch: Vec<Telling>) -> Option<String> {
+    async fn tell(&self, bucket: &Arc<dyn Bucket>, batch: Vec<Telling>) -> Option<String> {
+        if let Err(error) = self.announce(bucket, &batch).await {
+            let mut tracker = self.sight.tracker();
+            batch.into_iter().for_each(|telling| tracker.not_told(telling.key));
+            return Some(error.to_string());
+        }
         let told = futures::stream::iter(batch.into_iter().map(|telling| self.tell_one(telling)));
         let mut told = told.buffer_unordered(CONCURRENT);
         let mut failed = None;
@@ -157,6 +162,20 @@ impl Relay {
             }
         }
         failed
+    }
+
+    /// Writes down which beginnings are about to be told.
+    async fn announce(&self, bucket: &Arc<dyn Bucket>, batch: &[Telling]) -> Result<(), BusError> {
+        let announced = self.sight.tracker().announce(batch);
+        let shards: BTreeSet<usize> = announced.iter().map(|key| shard(&key.subject)).collect();
+        for number in shards {
+            if let Err(error) = self.store_shard(bucket, number).await {
+                let mut tracker = self.sight.tracker();
+                announced.iter().for_each(|key| tracker.retract(key));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     async fn tell_one(&self, telling: Telling) -> (Telling, Result<(), String>) {

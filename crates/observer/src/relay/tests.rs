@@ -132,6 +132,29 @@ async fn another_process_goes_on_where_the_last_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_told_by_a_process_that_died_at_once_is_told_to_have_ended() {
+    let fixture = fixture();
+    let (sight, _shutdown, task) = fixture.process();
+    wait().await;
+    fixture.list(&sight, &[]);
+    // The bus takes it, and the process dies before it hears so.
+    fixture.memory.set_trouble(evenkeel_bus::Trouble { lose_answer: 100, ..evenkeel_bus::Trouble::none() });
+    sight.apply(object::<core::Pod>(&unpullable("a")), at(100));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    task.abort();
+    fixture.memory.set_trouble(evenkeel_bus::Trouble::none());
+    assert_eq!(fixture.signals().await, [("a".to_owned(), Firing)]);
+
+    let (sight, shutdown, task) = fixture.process();
+    wait().await;
+    fixture.list(&sight, &[]);
+    wait().await;
+    assert_eq!(fixture.signals().await, [("a".to_owned(), Firing), ("a".to_owned(), Resolved)]);
+    shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_the_bus_away_at_the_start_the_process_waits_for_it() {
     let fixture = fixture();
     fixture.memory.set_away(true);

@@ -64,6 +64,8 @@ pub(crate) struct Entry {
     /// Seen since this process runs.
     pub(crate) seen: bool,
     pub(crate) told: Option<Version>,
+    /// A beginning that is about to be told, or was and no answer came: the bus may have it.
+    pub(super) announced: Option<Version>,
     pub(super) timer: Option<DateTime<Utc>>,
     mark: String,
     episode: u32,
@@ -81,6 +83,7 @@ impl Entry {
             first_seen: now,
             seen: true,
             told: None,
+            announced: None,
             timer: None,
             mark: String::new(),
             episode: 0,
@@ -88,8 +91,8 @@ impl Entry {
         }
     }
 
-    /// As it was stored by an earlier process: told, and perhaps over by now.
-    pub(super) fn restored(signal: Signal, told: Version, now: DateTime<Utc>) -> Self {
+    /// As it was stored by an earlier process: told, or about to be (`in_doubt`), and perhaps over by now.
+    pub(super) fn restored(signal: Signal, told: Version, in_doubt: bool, now: DateTime<Utc>) -> Self {
         let firing = told.state == SignalState::Firing;
         Self {
             phase: if firing { Phase::Firing { until: None } } else { Phase::Ended },
@@ -101,6 +104,7 @@ impl Entry {
             mark: told.mark.clone(),
             episode: told.episode,
             fired: VecDeque::new(),
+            announced: in_doubt.then(|| told.clone()),
             told: Some(told),
             signal,
         }
@@ -141,7 +145,7 @@ impl Entry {
                     self.starts_at = since.unwrap_or(now);
                 }
                 if !pending {
-                    let again = self.mark == found.mark && self.told.is_some();
+                    let again = self.mark == found.mark && (self.told.is_some() || self.announced.is_some());
                     self.episode = if again { self.episode + 1 } else { 0 };
                 }
                 self.mark = found.mark;
@@ -232,10 +236,10 @@ impl Entry {
     pub(super) fn wanted(&self) -> Option<Version> {
         let state = if self.is_firing() { SignalState::Firing } else { SignalState::Resolved };
         match (&self.told, state) {
-            // What was never told to fire need not be told to have ended.
-            (None, SignalState::Resolved) => None,
-            (Some(told), SignalState::Resolved) => {
-                Some(Version { state, mark: told.mark.clone(), episode: told.episode, ..told.clone() })
+            // What was never told to fire need not be told to have ended; what may have been is.
+            (told, SignalState::Resolved) => {
+                let told = self.announced.as_ref().or(told.as_ref())?;
+                Some(Version { state, ..told.clone() })
             }
             (told, SignalState::Firing) => Some(Version {
                 mark: self.mark.clone(),
@@ -264,7 +268,20 @@ impl Entry {
     }
 
     pub(super) fn is_told(&self, version: &Version) -> bool {
-        self.told.as_ref() == Some(version)
+        // A beginning in doubt is told again, under the same id: once stored, it is a duplicate.
+        let in_doubt = self.announced.is_some() && version.state == SignalState::Firing;
+        self.told.as_ref() == Some(version) && !in_doubt
+    }
+
+    /// Notes that a beginning is about to be told. False where the bus knows of one, or that was noted before.
+    pub(super) fn announce(&mut self, version: &Version) -> bool {
+        let begins = version.state == SignalState::Firing
+            && self.told.as_ref().is_none_or(|told| told.state == SignalState::Resolved);
+        let is_news = begins && self.announced.as_ref() != Some(version);
+        if is_news {
+            self.announced = Some(version.clone());
+        }
+        is_news
     }
 
     /// Nothing is left to tell, and nothing to remember.
@@ -272,7 +289,9 @@ impl Entry {
         match self.phase {
             Phase::Gone => true,
             // Never told: there is nothing to tell the next time from.
-            Phase::Ended => self.told.is_none() || self.signal.source == Source::Prometheus,
+            Phase::Ended => {
+                (self.told.is_none() && self.announced.is_none()) || self.signal.source == Source::Prometheus
+            }
             Phase::Pending { .. } | Phase::Firing { .. } | Phase::Held { .. } => false,
         }
     }

@@ -227,13 +227,33 @@ impl Tracker {
         taken
     }
 
+    /// These are about to be told. Returns those that have to be stored first: were the process to end between the
+    /// bus' taking a beginning and this being written down, nobody would ever tell its end.
+    pub(crate) fn announce(&mut self, batch: &[Telling]) -> Vec<Key> {
+        let mut announced = Vec::new();
+        for Telling { key, version, .. } in batch {
+            if self.entries.get_mut(key).is_some_and(|entry| entry.announce(version)) {
+                announced.push(key.clone());
+            }
+        }
+        announced
+    }
+
+    /// It was not even tried.
+    pub(crate) fn retract(&mut self, key: &Key) {
+        self.change(key, |entry, _| entry.announced = None);
+    }
+
     /// The bus has taken it.
     pub(crate) fn told(&mut self, telling: Telling) {
         self.stale.insert(shard(&telling.key.subject));
-        self.change(&telling.key, |entry, _| entry.told = Some(telling.version));
+        self.change(&telling.key, |entry, _| {
+            entry.told = Some(telling.version);
+            entry.announced = None;
+        });
     }
 
-    /// The bus has not: it is told again.
+    /// The bus has not, or nobody knows: it is told again.
     pub(crate) fn not_told(&mut self, key: Key) {
         if self.entries.contains_key(&key) {
             self.untold.insert(key);
@@ -293,9 +313,12 @@ impl Tracker {
         }
     }
 
-    /// Makes room: forgets the entry that ended first and has been told.
+    /// Makes room: forgets the entry that ended first and has been told, or that perhaps never was.
     fn forget_one(&mut self) -> bool {
-        let ended = self.entries.iter().filter(|(key, entry)| entry.has_ended() && !self.untold.contains(key));
+        let ended = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| entry.has_ended() && (entry.told.is_none() || !self.untold.contains(key)));
         let Some(key) = ended.min_by_key(|(_, entry)| entry.ended_at).map(|(key, _)| key.clone()) else { return false };
         if let Some(entry) = self.entries.remove(&key)
             && let Some(at) = entry.timer

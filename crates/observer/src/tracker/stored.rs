@@ -17,6 +17,9 @@ pub(crate) const SHARDS: usize = 16;
 pub(crate) struct Stored {
     pub(crate) key: Key,
     pub(crate) told: Version,
+    /// It was about to be told; whether it was, only the bus knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) in_doubt: bool,
     pub(crate) signal: Signal,
 }
 
@@ -41,22 +44,22 @@ impl Tracker {
         let entries = self.entries.iter().filter(|(key, _)| shard(&key.subject) == number);
         entries
             .filter_map(|(key, entry)| {
-                let told = entry.told.clone()?;
+                let told = entry.announced.as_ref().or(entry.told.as_ref())?.clone();
                 let mut signal = entry.signal.clone();
                 signal.starts_at = entry.starts_at;
                 signal.ends_at = entry.ended_at;
                 // Labels and summary are told again when it is seen again.
                 signal.labels.clear();
-                Some(Stored { key: key.clone(), told, signal })
+                Some(Stored { key: key.clone(), told, in_doubt: entry.announced.is_some(), signal })
             })
             .collect()
     }
 
-    /// Takes over what an earlier process had told.
+    /// Takes over what an earlier process had told, or was about to.
     pub(crate) fn restore(&mut self, stored: Vec<Stored>, now: DateTime<Utc>) {
-        for Stored { key, told, signal } in stored {
+        for Stored { key, told, in_doubt, signal } in stored {
             if self.entries.len() < self.most {
-                self.entries.entry(key).or_insert_with(|| Entry::restored(signal, told, now));
+                self.entries.entry(key).or_insert_with(|| Entry::restored(signal, told, in_doubt, now));
             }
         }
     }

@@ -289,6 +289,46 @@ fn a_restart_repeats_nothing_and_tells_what_ended_meanwhile() {
 }
 
 #[test]
+fn a_beginning_that_may_be_on_the_bus_is_told_to_have_ended() {
+    let mut before = tracker();
+    observe(&mut before, vec![found("A", "1")], 1);
+    let taken = before.take(100, at(1), |_, _| true);
+    assert_eq!(before.announce(&taken).len(), 1);
+    let text = serde_json::to_string(&before.stored(shard("u1"))).unwrap();
+    let restored = || {
+        let mut tracker = tracker();
+        tracker.restore(serde_json::from_str(&text).unwrap(), at(10));
+        tracker
+    };
+
+    let mut over = restored();
+    over.end_unseen(Group::Status, at(11));
+    assert_eq!(states(&tell(&mut over, 11)), [RESOLVED], "over while nobody looked");
+
+    let mut on = restored();
+    observe(&mut on, vec![found("A", "1")], 11);
+    let again = tell(&mut on, 11);
+    assert_eq!((states(&again), &again[0].id), (vec![FIRING], &taken[0].signal.id), "a duplicate, once stored");
+    observe(&mut on, vec![found("A", "1")], 12);
+    assert!(tell(&mut on, 12).is_empty());
+
+    // No answer came, in the same process.
+    before.not_told(taken[0].key.clone());
+    observe(&mut before, Vec::new(), 2);
+    assert_eq!(states(&tell(&mut before, 2)), [RESOLVED]);
+
+    let mut untried = tracker();
+    observe(&mut untried, vec![found("A", "1")], 1);
+    let taken = untried.take(100, at(1), |_, _| true);
+    for key in untried.announce(&taken) {
+        untried.retract(&key);
+    }
+    untried.not_told(taken[0].key.clone());
+    observe(&mut untried, Vec::new(), 2);
+    assert!(tell(&mut untried, 2).is_empty(), "the bus never heard of it");
+}
+
+#[test]
 fn there_are_only_so_many() {
     let mut tracker = Tracker::new(Damping::default(), 2);
     for subject in ["a", "b", "c"] {

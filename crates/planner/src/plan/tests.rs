@@ -111,6 +111,7 @@ fn broken(now: DateTime<Utc>) -> Snapshot {
         }],
         revisions: vec![revision(2, 0), revision(1, 2)],
         scaled_by: None,
+        owner: None,
         suppressed: None,
     }
 }

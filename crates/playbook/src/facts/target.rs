@@ -226,6 +226,14 @@ pub(super) const FACTS: &[FactEntry] = &[
         |s| node(s, |n| Fact::Bool(n.ready)),
     ),
     fact(
+        "target.ownerUnavailableReplicas",
+        FactKind::Number,
+        PODS,
+        "Replicas that the pod's ReplicaSet is asked for and that are not available; a pod that is being deleted is \
+         not one of them. Absent for pods of anything else.",
+        |s| s.owner.map_or(Fact::Absent, |owner| Fact::Number(owner.unavailable().into())),
+    ),
+    fact(
         "target.nodeNotReadyFor",
         FactKind::Seconds,
         NODE_OR_ON_ONE,

@@ -38,6 +38,7 @@ fn snapshot(target: ObjectRef) -> Snapshot {
         pods: Vec::new(),
         revisions: Vec::new(),
         scaled_by: None,
+        owner: None,
         suppressed: None,
     }
 }

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use evenkeel_model::{
-    ChangeKind, Evidence, Finding, Job, Kind, Meta, Node, ObjectRef, ObservedChange, Pod, Revision, Snapshot, Span,
-    Workload,
+    ChangeKind, Evidence, Finding, Job, Kind, Meta, Node, ObjectRef, ObservedChange, OwnerReplicas, Pod, Revision,
+    Snapshot, Span, Workload,
 };
 use evenkeel_playbook::facts;
 
@@ -56,6 +56,7 @@ fn snapshot(target: ObjectRef) -> Snapshot {
         pods: Vec::new(),
         revisions: Vec::new(),
         scaled_by: None,
+        owner: None,
         suppressed: None,
     }
 }
@@ -187,7 +188,12 @@ fn stuck_pod(owner: Kind, node: Node) -> Snapshot {
     }
     s.pod = Some(Pod { ready: false, ..pod("new", None) });
     s.node = Some(node);
+    s.owner = (owner == Kind::ReplicaSet).then_some(OwnerReplicas { desired: 3, available: 2 });
     s
+}
+
+fn not_missed(pod: Snapshot) -> Snapshot {
+    Snapshot { owner: Some(OwnerReplicas { desired: 3, available: 3 }), ..pod }
 }
 
 fn job(later_run_succeeded: bool, owner: Option<Kind>) -> Snapshot {
@@ -376,6 +382,13 @@ fn faults() -> Vec<Fault> {
         fault("a node is back", away, about_node(node(true, 1)), None),
         fault("a pod is stuck on a lost node", stuck, stuck_pod(Kind::ReplicaSet, lost()), None)
             .of_root(unavailable(well())),
+        fault(
+            "a pod that nobody misses is stuck on a lost node",
+            stuck,
+            not_missed(stuck_pod(Kind::ReplicaSet, lost())),
+            None,
+        )
+        .of_root(well()),
         fault("a pod on a node lost just now", stuck, stuck_pod(Kind::ReplicaSet, node(false, 2)), None)
             .of_root(unavailable(well())),
         fault("a pod is stuck on a node away on purpose", stuck, stuck_pod(Kind::ReplicaSet, planned()), None)

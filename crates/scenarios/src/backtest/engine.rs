@@ -623,6 +623,7 @@ fn neutral(target: &ObjectRef, now: DateTime<Utc>) -> Snapshot {
         pods: Vec::new(),
         revisions: Vec::new(),
         scaled_by: None,
+        owner: None,
         suppressed: None,
     }
 }

@@ -101,9 +101,10 @@ fn signals(report: &RunReport) -> Vec<(DateTime<Utc>, Vec<Line>)> {
     let mut lines = Vec::new();
     for signal in report.signals.iter().filter(|signal| signal.state == SignalState::Firing) {
         let about = signal.root.as_deref().or(signal.target.as_deref()).unwrap_or("nobody knows what");
-        // The same an hour later is another trouble.
-        let hour = (signal.at - report.start).num_minutes() / 20;
-        if !told.insert((signal.name.clone(), about.to_owned(), hour)) {
+        // The same in another part of the story is another trouble.
+        let minute = (signal.at - report.start).num_minutes();
+        let act = ACTS.iter().filter(|(begins, ..)| *begins <= minute).count();
+        if !told.insert((signal.name.clone(), about.to_owned(), act)) {
             continue;
         }
         let at = Some(signal.at - report.start);
@@ -130,14 +131,18 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
     if let Some(at) = first {
         let text = match remediation.action {
             ActionName::Notify => {
-                format!("no playbook is for {}: to be noted ({})", remediation.target, remediation.step)
+                format!("no playbook applies to {}: to be noted ({})", remediation.target, remediation.step)
             }
             ActionName::Escalate => format!("calls a person about {} ({})", remediation.target, remediation.step),
             action => format!("{action} {} would help ({})", remediation.target, remediation.step),
         };
         let mut some = vec![line(Some(at), "decided", Tone::Strong, text)];
-        if !remediation.rationale.is_empty() {
-            some.push(line(None, "decided", Tone::Faint, short(&remediation.rationale)));
+        let (why, passed_over) = reasons(&remediation.rationale);
+        let lines_of = |text| line(None, "decided", Tone::Faint, text);
+        some.extend(Some(short(why)).filter(|why| !why.is_empty()).map(lines_of));
+        if !passed_over.is_empty() {
+            some.push(lines_of("Passed over:".to_owned()));
+            some.extend(passed_over.into_iter().map(|one| lines_of(format!("  {one}"))));
         }
         lines.push((at, some));
     }
@@ -147,7 +152,8 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
         let reason = short(&phase.reason);
         match phase.phase {
             Phase::Authorized if !tells => {
-                some.push(line(at, "allowed", Tone::Good, "by the policies:".to_owned()));
+                let what = format!("{} {}, by the policies:", remediation.action, remediation.target);
+                some.push(line(at, "allowed", Tone::Good, what));
                 some.extend(remediation.rules.iter().map(|rule| line(None, "allowed", Tone::Faint, short(rule))));
             }
             Phase::Executing if !tells => {
@@ -190,6 +196,12 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
         }
     }
     lines
+}
+
+/// Why something was decided, and which playbooks were passed over for what condition.
+fn reasons(rationale: &str) -> (&str, Vec<&str>) {
+    let Some((why, passed_over)) = rationale.split_once("Passed over: ") else { return (rationale, Vec::new()) };
+    (why.trim_end(), passed_over.trim_end_matches('.').split("; ").collect())
 }
 
 /// How an act ended.
@@ -242,7 +254,14 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::short;
+    use super::{reasons, short};
+
+    #[test]
+    fn what_was_passed_over_is_told_one_by_one() {
+        let (why, passed_over) = reasons("A on b for 5m. Passed over: one: x is true (false); two: y is 1 (0).");
+        assert_eq!((why, passed_over), ("A on b for 5m.", vec!["one: x is true (false)", "two: y is 1 (0)"]));
+        assert_eq!(reasons("A on b."), ("A on b.", vec![]));
+    }
 
     #[test]
     fn a_long_reason_keeps_its_beginning_and_its_last_sentence() {

@@ -38,7 +38,15 @@ async fn exchange(line: Line, request: Request<Body>) -> Result<Response<Body>, 
     if what == What::Act {
         life.pass(On::BeforeSend).await;
     }
-    let answer = life.fuse.guard(inner.send(request)).await;
+    let described = (format!("{} {}", request.method(), request.uri().path()), request.method() != Method::GET);
+    // A watch is a stream, not a call; what comes of it comes again.
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let lost = || Err(kube::Error::Service("connection reset by peer".into()));
+    let answer = if is_watch {
+        life.fuse.guard(inner.send(request)).await
+    } else {
+        life.call(|| described, inner.send(request), lost).await
+    };
     let done = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
     match what {
         What::Act if done => {
@@ -60,7 +68,7 @@ enum What {
     Act,
     /// It changes an object of ours.
     Record,
-    /// A read, a dry-run, an Event.
+    /// A read, a question, a dry-run, an Event.
     Other,
 }
 
@@ -69,7 +77,8 @@ impl What {
         let path = request.uri().path();
         let is_dry = request.uri().query().is_some_and(|query| query.contains("dryRun"));
         let is_read = request.method() == Method::GET;
-        if is_read || is_dry || path.contains("/events") {
+        let asks = path.starts_with("/apis/authorization.k8s.io/");
+        if is_read || is_dry || asks || path.contains("/events") {
             Self::Other
         } else if path.starts_with("/apis/evenkeel.dev/") {
             Self::Record

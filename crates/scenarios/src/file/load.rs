@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use evenkeel_model::{ActionPolicySpec, Kind};
 use evenkeel_playbook::yaml::{self, Document, Source};
-use evenkeel_playbook::{Loaded, Problem};
+use evenkeel_playbook::{Loaded, Problem, nearest};
 
-use super::SimulationSpec;
+use super::{SimulationSpec, references};
 
 /// A scenario with all it uses.
 #[derive(Debug, Clone)]
@@ -42,7 +42,11 @@ impl Files for Disk {
         let near = std::path::absolute(near).map_err(|error| format!("{near}: {error}"))?;
         let found = near.ancestors().skip(1).map(|directory| directory.join(path)).find(|path| path.exists());
         let Some(found) = found else {
-            return Err(format!("expected a file or directory beside or above {}, found nothing", near.display()));
+            let meant = meant(&near, path).map(|path| format!("; did you mean {path:?}?")).unwrap_or_default();
+            return Err(format!(
+                "expected a file or directory beside or above {}, found nothing{meant}",
+                near.display()
+            ));
         };
         let mut files = Vec::new();
         below(&found, &mut files)?;
@@ -53,6 +57,28 @@ impl Files for Disk {
         };
         files.into_iter().map(read).collect()
     }
+}
+
+/// The path with the one part changed that makes it one that is there.
+fn meant(near: &Path, path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').collect();
+    for directory in near.ancestors().skip(1) {
+        for (index, part) in parts.iter().enumerate() {
+            let before: PathBuf = parts.iter().take(index).collect();
+            let Ok(entries) = std::fs::read_dir(directory.join(&before)) else { continue };
+            let names: Vec<String> = entries.flatten().filter_map(|it| it.file_name().into_string().ok()).collect();
+            let Some(name) = nearest(part, &names) else { continue };
+            let mut meant = parts.clone();
+            if let Some(part) = meant.get_mut(index) {
+                *part = name;
+            }
+            let meant = meant.join("/");
+            if directory.join(&meant).exists() {
+                return Some(meant);
+            }
+        }
+    }
+    None
 }
 
 fn below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
@@ -72,12 +98,33 @@ fn below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
+/// What takes the place of what scenarios say under `use`: paths of files or directories; none leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Instead {
+    /// Of `use.playbooks`.
+    pub playbooks: Option<String>,
+    /// Of `use.policies`.
+    pub policies: Option<String>,
+}
+
 /// Reads the scenarios of a YAML text, with the playbooks and policies they use.
 pub fn load(text: &str, origin: &str, files: &dyn Files) -> (Vec<Scenario>, Vec<Problem>) {
+    load_with(text, origin, files, &Instead::default())
+}
+
+/// As [`load`], with other playbooks or policies.
+pub fn load_with(text: &str, origin: &str, files: &dyn Files, instead: &Instead) -> (Vec<Scenario>, Vec<Problem>) {
     let (documents, mut problems) = yaml::documents::<SimulationSpec>(text, origin, "Simulation");
     let mut scenarios = Vec::new();
-    for document in documents {
+    for mut document in documents {
+        let uses = &mut document.spec.uses;
+        for (paths, other) in [(&mut uses.playbooks, &instead.playbooks), (&mut uses.policies, &instead.policies)] {
+            if let Some(other) = other {
+                *paths = vec![other.clone()];
+            }
+        }
         let mut found = wrong_with(&document);
+        found.extend(references::wrong_with(&document.spec, &document.source));
         match scenario(document, files) {
             Ok(scenario) if found.is_empty() => scenarios.push(scenario),
             Ok(_) => {}

@@ -3,13 +3,14 @@
 mod event;
 mod expect;
 mod load;
+mod references;
 mod schema;
 
 pub(crate) use event::{
     Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply, Silence,
 };
 pub(crate) use expect::{Expect, Failed, Finally, Written};
-pub use load::{Disk, Files, Scenario, load};
+pub use load::{Disk, Files, Instead, Scenario, load, load_with};
 pub use schema::schema;
 
 use std::collections::BTreeMap;

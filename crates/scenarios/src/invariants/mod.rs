@@ -14,7 +14,7 @@ mod targets;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ActionPolicySpec, Mode, Outcome, Signal};
+use evenkeel_model::{ActionPolicySpec, ApprovalDecision, Mode, Outcome, Signal};
 
 use crate::runner::{RunReport, Violation, WriteSeen};
 
@@ -30,6 +30,19 @@ pub(crate) struct Seen<'a> {
     pub(crate) taken: &'a [(String, DateTime<Utc>)],
     /// Whether the scenario or chance touched anything between two times.
     pub(crate) disturbed: &'a [DateTime<Utc>],
+    /// What people answered when they were asked.
+    pub(crate) answers: &'a [Answer],
+}
+
+/// One person's answer, as the API server's log has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) at: DateTime<Utc>,
+    /// Who.
+    pub(crate) by: String,
+    /// About which Remediation.
+    pub(crate) remediation: String,
+    pub(crate) decision: ApprovalDecision,
 }
 
 impl Seen<'_> {

@@ -8,7 +8,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{BUILT_IN_PLAYBOOK, Incident, Phase, Remediation, RemediationStatus, Signal};
+use evenkeel_model::{BUILT_IN_PLAYBOOK, Incident, ObjectRef, Phase, Remediation, RemediationStatus, Signal};
 use evenkeel_planner::{Arrival, close_if_over, fold_into, incident_key};
 use evenkeel_playbook::Playbooks;
 use serde::Serialize;
@@ -28,10 +28,23 @@ pub struct Sources<'a> {
     pub signals: &'a [Signal],
     /// The playbooks there are.
     pub playbooks: &'a Playbooks,
+    /// Who else wrote to the objects that Remediations are about.
+    pub changes: &'a [Change],
     /// From when on.
     pub since: DateTime<Utc>,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+/// Somebody changed an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectRef,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who: the field manager.
+    pub by: String,
 }
 
 /// The report.
@@ -80,6 +93,8 @@ pub struct OnePlaybook {
     pub would_execute: u64,
     /// Of those, what healed by itself, counted from when it would have been done.
     pub healed_alone: Healed,
+    /// Of those, what was over after somebody had changed the object meanwhile.
+    pub repaired_by_others: u64,
     /// Of those, what is ill still.
     pub still_ill: u64,
     /// Carried out.
@@ -124,6 +139,9 @@ pub struct Case {
     /// For what would have been done: how long after that it healed by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healed_after_seconds: Option<i64>,
+    /// For what would have been done: who changed the object before it was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repaired_by: Option<String>,
     /// For what would have been done: it is ill still.
     pub still_ill: bool,
 }
@@ -152,14 +170,14 @@ struct Episode {
 
 /// Puts the report together.
 pub fn road(sources: Sources<'_>) -> Road {
-    let Sources { remediations, signals, playbooks, since, now } = sources;
+    let Sources { remediations, signals, playbooks, changes, since, now } = sources;
     let episodes = episodes(signals);
     let recent: Vec<&Remediation> =
         remediations.iter().filter(|remediation| remediation.spec.proposal.proposed_at >= since).collect();
     let mut by_name: BTreeMap<&str, Tally> = BTreeMap::new();
     for remediation in &recent {
         let name = remediation.spec.proposal.playbook.name.as_str();
-        by_name.entry(name).or_default().take(remediation, &episodes);
+        by_name.entry(name).or_default().take(remediation, &episodes, changes);
     }
     let healed_before = healed_before(&recent, &episodes);
     let mut all: Vec<OnePlaybook> = by_name.into_iter().map(|(name, tally)| tally.finish(name)).collect();
@@ -239,7 +257,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn take(&mut self, remediation: &Remediation, episodes: &BTreeMap<String, Vec<Episode>>) {
+    fn take(&mut self, remediation: &Remediation, episodes: &BTreeMap<String, Vec<Episode>>, changes: &[Change]) {
         let proposal = &remediation.spec.proposal;
         let status = remediation.status.as_ref();
         if !proposal.action.name().is_mutating() {
@@ -248,8 +266,15 @@ impl Tally {
         }
         let phase = status.map(|status| status.phase);
         self.one.proposed += 1;
-        let ill_before = self.one.still_ill;
-        let healed_after = self.count(remediation, status, phase, episodes);
+        self.count(status, phase);
+        let came =
+            if phase == Some(Phase::WouldExecute) { without(remediation, episodes, changes) } else { Came::Unknown };
+        match &came {
+            Came::Healed { after } => self.healed.push(*after),
+            Came::Repaired { .. } => self.one.repaired_by_others += 1,
+            Came::StillIll => self.one.still_ill += 1,
+            Came::Unknown => {}
+        }
         self.one.cases.push(Case {
             remediation: proposal.name(),
             title: remediation.spec.title.clone(),
@@ -257,24 +282,16 @@ impl Tally {
             at: proposal.proposed_at,
             phase,
             reason: status.map(|status| status.reason.clone()).unwrap_or_default(),
-            healed_after_seconds: healed_after,
-            still_ill: self.one.still_ill > ill_before,
+            healed_after_seconds: if let Came::Healed { after } = came { Some(after) } else { None },
+            still_ill: came == Came::StillIll,
+            repaired_by: if let Came::Repaired { by } = came { Some(by) } else { None },
         });
     }
 
-    fn count(
-        &mut self,
-        remediation: &Remediation,
-        status: Option<&RemediationStatus>,
-        phase: Option<Phase>,
-        episodes: &BTreeMap<String, Vec<Episode>>,
-    ) -> Option<i64> {
+    fn count(&mut self, status: Option<&RemediationStatus>, phase: Option<Phase>) {
         self.one.done += u64::from(status.is_some_and(|status| status.acted_at.is_some()));
         match phase {
-            Some(Phase::WouldExecute) => {
-                self.one.would_execute += 1;
-                return self.count_alone(remediation, episodes);
-            }
+            Some(Phase::WouldExecute) => self.one.would_execute += 1,
             Some(Phase::Succeeded) => self.one.succeeded += 1,
             Some(Phase::Regressed) => self.one.regressed += 1,
             Some(phase) if phase.did_not_help() => self.one.ineffective += 1,
@@ -282,24 +299,6 @@ impl Tally {
             Some(phase) if phase.is_final() => self.one.lapsed += 1,
             _ => self.one.open += 1,
         }
-        None
-    }
-
-    /// What came of an object to which nothing was done.
-    fn count_alone(&mut self, remediation: &Remediation, episodes: &BTreeMap<String, Vec<Episode>>) -> Option<i64> {
-        let proposal = &remediation.spec.proposal;
-        let of_root = episodes.get(&proposal.root.key(&proposal.cluster))?;
-        let episode = of_root.iter().rev().find(|episode| {
-            episode.opened_at <= proposal.proposed_at
-                && episode.closed_at.is_none_or(|closed_at| proposal.proposed_at <= closed_at)
-        })?;
-        let Some(closed_at) = episode.closed_at else {
-            self.one.still_ill += 1;
-            return None;
-        };
-        let after = (closed_at - proposal.proposed_at).num_seconds();
-        self.healed.push(after);
-        Some(after)
     }
 
     fn finish(self, name: &str) -> OnePlaybook {
@@ -308,6 +307,38 @@ impl Tally {
         one.cases.truncate(MAX_CASES);
         one.reads = reads(&one);
         one
+    }
+}
+
+/// What came of an object to which evenkeel did nothing.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// It was over so many seconds later, and nobody is known to have changed anything.
+    Healed { after: i64 },
+    /// It was over after somebody had changed the object.
+    Repaired { by: String },
+    /// It is not over.
+    StillIll,
+    /// Its signals are no longer kept.
+    Unknown,
+}
+
+fn without(remediation: &Remediation, episodes: &BTreeMap<String, Vec<Episode>>, changes: &[Change]) -> Came {
+    let proposal = &remediation.spec.proposal;
+    let of_root = episodes.get(&proposal.root.key(&proposal.cluster));
+    let episode = of_root.into_iter().flatten().rev().find(|episode| {
+        episode.opened_at <= proposal.proposed_at
+            && episode.closed_at.is_none_or(|closed_at| proposal.proposed_at <= closed_at)
+    });
+    let Some(episode) = episode else { return Came::Unknown };
+    let Some(closed_at) = episode.closed_at else { return Came::StillIll };
+    let about = |change: &&Change| {
+        let is_it = |object: &ObjectRef| change.object.is_same(object);
+        (is_it(&proposal.root) || is_it(&proposal.target)) && change.at > episode.opened_at && change.at <= closed_at
+    };
+    match changes.iter().filter(about).min_by_key(|change| change.at) {
+        Some(change) => Came::Repaired { by: change.by.clone() },
+        None => Came::Healed { after: (closed_at - proposal.proposed_at).num_seconds() },
     }
 }
 
@@ -333,7 +364,11 @@ fn reads(one: &OnePlaybook) -> String {
             _ => "nothing has been carried out".to_owned(),
         };
     }
-    let healed = one.healed_alone.count;
+    let (healed, repaired) = (one.healed_alone.count, one.repaired_by_others);
+    let by_others = match repaired {
+        0 => String::new(),
+        _ => format!("{repaired} of {} repaired by somebody else", one.would_execute),
+    };
     let settles = one.healed_alone.median_seconds.map(text::span).unwrap_or_default();
     if healed == one.would_execute {
         return format!(
@@ -341,7 +376,11 @@ fn reads(one: &OnePlaybook) -> String {
         );
     }
     if healed > 0 {
-        return format!("{healed} of {} healed alone, half within {settles}", one.would_execute);
+        let and = if repaired > 0 { format!("; {by_others}") } else { by_others };
+        return format!("{healed} of {} healed alone, half within {settles}{and}", one.would_execute);
+    }
+    if repaired > 0 {
+        return format!("{by_others}, none healed alone: what it is for");
     }
     if one.still_ill > 0 {
         return "what it would have acted on did not heal alone".to_owned();

@@ -18,6 +18,7 @@ pub fn html(road: &Road) -> String {
         (road.healed_before.count.to_string(), "over before anything was proposed", Tone::Plain),
         (sum(|it| it.would_execute).to_string(), "would have been acted on (Audit)", Tone::Plain),
         (sum(|it| it.healed_alone.count).to_string(), "of these healed alone", Tone::Plain),
+        (sum(|it| it.repaired_by_others).to_string(), "of these repaired by others", Tone::Plain),
         (sum(|it| it.succeeded).to_string(), "done, and helped", Tone::Good),
         (failed.to_string(), "done, and did not help or came again", if failed > 0 { Tone::Bad } else { Tone::Plain }),
     ]);
@@ -32,10 +33,11 @@ pub fn html(road: &Road) -> String {
     page.finish()
 }
 
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 12] = [
     "Playbook",
     "Would do",
     "Healed alone",
+    "By others",
     "Still ill",
     "Done",
     "Helped",
@@ -58,6 +60,7 @@ fn row(n: usize, one: &OnePlaybook) -> Vec<Cell> {
         name,
         Cell::number(one.would_execute),
         if alone.is_empty() { Cell::text("0").tone(Tone::Faint) } else { Cell::text(alone) },
+        Cell::number(one.repaired_by_others),
         Cell::number(one.still_ill),
         Cell::number(one.done),
         Cell::number(one.succeeded),
@@ -111,6 +114,7 @@ fn cases(page: &mut Page, n: usize, one: &OnePlaybook) {
             };
             let phase = case.phase.map_or("not judged yet".to_owned(), |phase| phase.to_string());
             let alone = case.healed_after_seconds.map(|after| format!("healed alone after {}", span(after)));
+            let alone = alone.or_else(|| case.repaired_by.as_ref().map(|by| format!("over after {by} had changed it")));
             let alone = alone.or_else(|| case.still_ill.then(|| "still ill".to_owned()));
             vec![
                 Cell::text(case.at.format("%Y-%m-%d %H:%M").to_string()),

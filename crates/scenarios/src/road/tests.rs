@@ -128,10 +128,19 @@ fn week() -> Road {
     signals.sort_by_key(|signal| signal.observed_at);
     let (playbooks, problems) = Playbooks::new(evenkeel_playbook::parse(PLAYBOOKS, "p.yaml").unwrap());
     assert_eq!(problems, []);
+    let change = |about, minute, by: &str| Change { object: object(about), at: at(minute), by: by.to_owned() };
+    let changes = [
+        // What brought the trouble, what came after it was over, and what ended it.
+        change("cart", -1, "ci"),
+        change("cart", 7, "ci"),
+        change("pay", 30, "kubectl-rollout"),
+        change("search", 25, "ana"),
+    ];
     road(Sources {
         remediations: &remediations,
         signals: &signals,
         playbooks: &playbooks,
+        changes: &changes,
         since: at(-1_000),
         now: at(400),
     })
@@ -140,6 +149,15 @@ fn week() -> Road {
 #[test]
 fn the_road_tells_what_would_have_been_done_and_what_healed_alone() {
     insta::assert_json_snapshot!(week());
+}
+
+#[test]
+fn what_somebody_repaired_did_not_heal_alone() {
+    let road = week();
+    let one = road.playbooks.iter().find(|it| it.name == "bad-rollout").unwrap();
+    assert_eq!((one.would_execute, one.healed_alone.count, one.repaired_by_others, one.still_ill), (3, 1, 1, 1));
+    let repaired = one.cases.iter().filter_map(|case| case.repaired_by.as_deref());
+    assert_eq!(repaired.collect::<Vec<_>>(), ["kubectl-rollout"]);
 }
 
 #[test]
@@ -152,7 +170,14 @@ fn the_page_stands_by_itself_and_escapes_names() {
 #[test]
 fn an_empty_cluster_has_an_empty_road() {
     let (playbooks, _) = Playbooks::new(vec![]);
-    let road = road(Sources { remediations: &[], signals: &[], playbooks: &playbooks, since: at(0), now: at(10) });
+    let road = road(Sources {
+        remediations: &[],
+        signals: &[],
+        playbooks: &playbooks,
+        changes: &[],
+        since: at(0),
+        now: at(10),
+    });
     assert_eq!((road.incidents, road.playbooks.len()), (0, 0));
     assert!(html(&road).contains("None."));
 }

@@ -15,8 +15,8 @@ pub struct Row {
 
 impl Row {
     /// What the figures are.
-    pub const HEADINGS: [&'static str; 8] =
-        ["WOULD DO", "HEALED ALONE", "STILL ILL", "DONE", "HELPED", "NO HELP", "CAME AGAIN", "DENIED"];
+    pub const HEADINGS: [&'static str; 9] =
+        ["WOULD DO", "HEALED ALONE", "BY OTHERS", "STILL ILL", "DONE", "HELPED", "NO HELP", "CAME AGAIN", "DENIED"];
 }
 
 /// A row for each playbook.
@@ -31,6 +31,7 @@ fn row(one: &OnePlaybook) -> Row {
         figures: vec![
             number(one.would_execute),
             healed(&one.healed_alone),
+            number(one.repaired_by_others),
             number(one.still_ill),
             number(one.done),
             number(one.succeeded),

@@ -7,6 +7,9 @@ use crate::file::{ApiTrouble, BusTrouble, ClockSkew, Event, Kill, Nats, On, Plan
 /// How many troubles a run gets at most.
 const MOST: usize = 8;
 
+/// A clock is off by so many seconds at most, either way.
+pub(crate) const SKEW: i64 = 8;
+
 /// The end is moved by so much, so that the engine has time to recover.
 pub(crate) const LONGER: Span = Span::minutes(30);
 
@@ -79,7 +82,7 @@ fn trouble(random: &mut fastrand::Rng, at: u64) -> Vec<Event> {
             vec![Event { api: Some(trouble), ..event() }]
         }
         _ => {
-            let seconds = random.i64(-8..=8);
+            let seconds = random.i64(-SKEW..=SKEW);
             let lasts = random.u64(30..600);
             let right = ClockSkew { plane, seconds: 0 };
             vec![

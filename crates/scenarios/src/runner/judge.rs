@@ -1,14 +1,16 @@
 //! Whether what was expected came.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use evenkeel_cluster::NoRecords;
-use evenkeel_model::{ActionName, Evidence, Fact, Operator};
+use evenkeel_model::{ActionName, Evidence, Fact, Operator, Span};
 use evenkeel_playbook::facts;
 use evenkeel_simulator::Simulator;
 use serde_json::Value;
 
+use super::faults;
 use super::manifest::path;
 use super::people::Person;
 use super::report::{RunReport, Violation};
@@ -17,11 +19,23 @@ use crate::file::{Expect, Failed, Finally, Object, Written};
 /// Requests of so long before the end are counted.
 const REQUESTS_OF: Duration = Duration::from_secs(300);
 
+/// With random trouble something may come so much too early: what two clocks together can be off by.
+const EARLY: chrono::Duration = chrono::Duration::seconds(2 * faults::SKEW);
+
 /// What a run is compared with.
 pub(crate) struct Judge<'a> {
     pub(crate) expect: &'a Expect,
-    /// Random trouble was added: things may come late.
+    /// Random trouble was added. Then things may come late, or a little early by a clock that is off; what is done can
+    /// be handed to a person instead, and how often is no longer exact where chance says which pods there are. That
+    /// nothing else is done, who is called, and what holds at the end is as it is without.
     pub(crate) patient: bool,
+}
+
+/// How often something came, against how often it was to.
+enum Count {
+    Right,
+    TooFew,
+    TooMany,
 }
 
 /// Whether a written object stands for one that was seen: `*` at the end stands for the rest.
@@ -34,6 +48,27 @@ fn stands_for(object: &Object, seen: &str) -> bool {
 }
 
 impl Judge<'_> {
+    fn count(&self, found: usize, times: u32, is_pattern: bool) -> Count {
+        let times = usize::try_from(times).unwrap_or(usize::MAX);
+        match found.cmp(&times) {
+            Ordering::Equal => Count::Right,
+            // Of several that a pattern stands for, chance says how many there are.
+            Ordering::Less if self.patient && is_pattern && found > 0 => Count::Right,
+            Ordering::Greater if self.patient && is_pattern && times > 0 => Count::Right,
+            Ordering::Less => Count::TooFew,
+            Ordering::Greater => Count::TooMany,
+        }
+    }
+
+    fn is_late(&self, at: chrono::Duration, before: Option<Span>) -> bool {
+        !self.patient && before.is_some_and(|before| at > before.chrono())
+    }
+
+    fn is_early(&self, at: chrono::Duration, after: Option<Span>) -> bool {
+        let leeway = if self.patient { EARLY } else { chrono::Duration::zero() };
+        after.is_some_and(|after| at + leeway < after.chrono())
+    }
+
     /// What differs from what was expected, but for `finally`.
     pub(crate) fn look(&self, report: &RunReport) -> Vec<Violation> {
         let mut found = Vec::new();
@@ -41,7 +76,13 @@ impl Judge<'_> {
         self.remediations(report, &mut found);
         self.escalations(report, &mut found);
         if self.expect.nothing {
-            let proposed = report.proposals.iter().map(|it| format!("{} on {} by {}", it.action, it.target, it.step));
+            // In trouble a person may be told of what nobody can be sure of.
+            let counts = |action: ActionName| !self.patient || action.is_mutating();
+            let proposed = report
+                .proposals
+                .iter()
+                .filter(|it| counts(it.action))
+                .map(|it| format!("{} on {} by {}", it.action, it.target, it.step));
             found.extend(proposed.map(|what| Violation::new("nothing", format!("expected nothing, found {what}"))));
         }
         found
@@ -64,14 +105,18 @@ impl Judge<'_> {
         for written in &self.expect.writes {
             let meant: Vec<_> = effects.iter().filter(|write| listed(written, write.action, &write.object)).collect();
             let what = format!("{} on {}", written.action, written.object);
-            if meant.len() != usize::try_from(written.times).unwrap_or(usize::MAX) {
+            let excused = match self.count(meant.len(), written.times, is_pattern(&written.object)) {
+                Count::Right => true,
+                Count::TooFew => self.patient && was_handed_over(report),
+                Count::TooMany => false,
+            };
+            if !excused {
                 let count = format!("expected {what} {} times, found {}", written.times, meant.len());
                 found.push(Violation::new("writes", count));
             }
             for write in meant {
                 let at = begin(write.at);
-                let late = written.before.is_some_and(|before| at > before.chrono()) && !self.patient;
-                let early = written.after.is_some_and(|after| at < after.chrono());
+                let (late, early) = (self.is_late(at, written.before), self.is_early(at, written.after));
                 if late || early {
                     let bound = if late { "before" } else { "after" };
                     let limit = if late { written.before } else { written.after };
@@ -93,7 +138,14 @@ impl Judge<'_> {
                     && expected.object.as_ref().is_none_or(|object| stands_for(object, &it.target))
             });
             let count = meant.count();
-            if count != usize::try_from(expected.times).unwrap_or(usize::MAX) {
+            let any = expected.object.as_ref().is_none_or(is_pattern);
+            let excused = match self.count(count, expected.times, any) {
+                Count::Right => true,
+                Count::TooFew => self.patient && was_handed_over(report),
+                // Of what failed before anything was done, there may be more.
+                Count::TooMany => self.patient,
+            };
+            if !excused {
                 let what =
                     format!("expected {} {} {} times, found {count}", expected.action, expected.phase, expected.times);
                 found.push(Violation::new("remediations", what));
@@ -116,8 +168,7 @@ impl Judge<'_> {
             }
             for call in meant {
                 let at = call.phases.first().map_or(report.end, |first| first.at) - report.start;
-                let late = expected.before.is_some_and(|before| at > before.chrono()) && !self.patient;
-                let early = expected.after.is_some_and(|after| at < after.chrono());
+                let (late, early) = (self.is_late(at, expected.before), self.is_early(at, expected.after));
                 if late || early {
                     found.push(Violation::new(
                         "escalations",
@@ -137,6 +188,15 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+fn is_pattern(object: &Object) -> bool {
+    object.0.name.ends_with('*')
+}
+
+/// Whether a person was called: what could not be brought to an end in time is theirs.
+fn was_handed_over(report: &RunReport) -> bool {
+    report.remediations.iter().any(|it| it.action == ActionName::Escalate)
 }
 
 /// A length of time as `12m03s`.
@@ -238,5 +298,32 @@ fn equal(expected: &Finally, fact: &Fact) -> bool {
         (Fact::Number(found), Some(Value::Number(wanted))) => wanted.as_f64() == Some(*found),
         (Fact::Text(found), Some(Value::String(wanted))) => found == wanted,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_excuses_lateness_and_what_chance_decides_and_no_more() {
+        let expect = Expect::default();
+        let judge = |patient| Judge { expect: &expect, patient };
+        let minutes = |count| Some(Span::minutes(count));
+        let at = chrono::Duration::seconds;
+        assert!(judge(false).is_late(at(601), minutes(10)) && !judge(true).is_late(at(601), minutes(10)));
+        assert!(judge(false).is_early(at(595), minutes(10)) && !judge(true).is_early(at(595), minutes(10)));
+        assert!(judge(true).is_early(at(583), minutes(10)), "more than two clocks can be off by");
+
+        let told = |patient, found, is_pattern| match judge(patient).count(found, 2, is_pattern) {
+            Count::Right => "right",
+            Count::TooFew => "too few",
+            Count::TooMany => "too many",
+        };
+        for is_pattern in [false, true] {
+            assert_eq!([1, 2, 3].map(|found| told(false, found, is_pattern)), ["too few", "right", "too many"]);
+        }
+        assert_eq!([1, 2, 3].map(|found| told(true, found, false)), ["too few", "right", "too many"]);
+        assert_eq!([0, 1, 2, 3].map(|found| told(true, found, true)), ["too few", "right", "right", "right"]);
     }
 }

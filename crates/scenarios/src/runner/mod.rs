@@ -26,7 +26,7 @@ use evenkeel_bus::Stream;
 use evenkeel_model::{Proposal, Signal, Span};
 use evenkeel_simulator::{Intercept, NodeOptions, Options, Simulator};
 
-use crate::engine::Engine;
+use crate::engine::{Crash, Engine};
 use crate::file::{Event, Scenario};
 use crate::invariants::{self, Seen};
 use health::Health;
@@ -47,9 +47,18 @@ pub struct RunOptions {
     pub seed: u64,
     /// Adds random trouble for the engine.
     pub engine_faults: bool,
+    /// Has a gateway die at one of its calls.
+    pub crash: Option<Crash>,
     /// Switches a protection of the engine off.
     #[cfg(feature = "mutation")]
     pub mutation: Option<crate::Mutation>,
+}
+
+impl RunOptions {
+    /// Whether something was done to the engine that makes things come late.
+    fn is_troubled(self) -> bool {
+        self.engine_faults || self.crash.is_some()
+    }
 }
 
 /// Why a scenario can't be run.
@@ -107,9 +116,10 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         seed: options.seed,
         taken: Mutex::default(),
         seen: Mutex::default(),
+        refused: Mutex::default(),
     });
     tokio::spawn(monitoring::deliver(Arc::clone(&stage)));
-    let until = if options.engine_faults { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
+    let until = if options.is_troubled() { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
     let end = spec.start + until;
     let timeline = timeline(spec.timeline.clone(), options, spec.until);
     let mut health = Health::default();
@@ -177,6 +187,8 @@ async fn conclude(
         summary: spec.summary.clone(),
         seed: options.seed,
         engine_faults: options.engine_faults,
+        uses: spec.uses.clone(),
+        passed: false,
         start: spec.start,
         end,
         signals: signals.iter().map(collect::signal).collect(),
@@ -188,12 +200,16 @@ async fn conclude(
         broken_at,
         repaired_at,
         requests: engine.requests(),
+        calls: engine.calls(),
         violations: Vec::new(),
         trace: Vec::new(),
     };
     let taken = stage.taken.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
-    let mut violations = Judge { expect: &spec.expect, patient: options.engine_faults }.look(&report);
+    let refused = stage.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut violations: Vec<Violation> = refused.into_iter().map(|what| Violation::new("timeline", what)).collect();
+    let looked = Judge { expect: &spec.expect, patient: options.is_troubled() }.look(&report);
+    violations.extend(looked);
     violations.extend(judge::finally(&spec.expect, simulator, end).await);
     violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {
@@ -204,6 +220,7 @@ async fn conclude(
         outcomes: &outcomes,
         taken: &taken,
         disturbed: &disturbed,
+        answers: &collect::answers(simulator),
     }));
     let faults = incidents.iter().filter(|it| it.is_fault);
     violations.extend(faults.map(|it| Violation::new("planes run", format!("{} {} at {}", it.id, it.what, it.at))));
@@ -213,6 +230,7 @@ async fn conclude(
     if let Some(at) = engine.livelock() {
         violations.push(Violation::new("no livelock", format!("more requests at {at} than any work needs")));
     }
+    report.passed = violations.is_empty();
     report.violations = violations;
     report.trace = trace::lines(&report, simulator);
     report

@@ -53,7 +53,11 @@ pub(crate) async fn deliver(stage: Arc<Stage>) {
         let taken = taken.collect();
         let stage = Arc::clone(&stage);
         // Beside: a notification that is refused is sent again, and holds none of the others up.
-        tokio::spawn(async move { stage.notify(&notification.body, taken).await });
+        tokio::spawn(async move {
+            if let Err(refused) = stage.notify(&notification.body, taken).await {
+                stage.note(format!("Alertmanager's notification was refused: {refused}"));
+            }
+        });
     }
 }
 

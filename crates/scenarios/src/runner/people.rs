@@ -29,6 +29,10 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    pub(crate) fn malformed(what: &str, reason: impl Into<String>) -> Self {
+        Self::Malformed { what: what.to_owned(), reason: reason.into() }
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => match source.as_ref() {

@@ -2,6 +2,9 @@ use chrono::{DateTime, Utc};
 use evenkeel_model::{ActionName, Phase, SignalState, Source};
 use serde::Serialize;
 
+use crate::engine::Call;
+use crate::file::Uses;
+
 /// What came of one run of one scenario.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,6 +19,11 @@ pub struct RunReport {
     pub seed: u64,
     /// Whether random trouble was added.
     pub engine_faults: bool,
+    /// The playbooks, policies and rules it was run with.
+    #[serde(rename = "use")]
+    pub uses: Uses,
+    /// Whether everything came as expected: there are no violations.
+    pub passed: bool,
     /// When it began, in virtual time.
     pub start: DateTime<Utc>,
     /// When it ended.
@@ -38,6 +46,9 @@ pub struct RunReport {
     pub repaired_at: Option<DateTime<Utc>>,
     /// Requests to the API server that the engine made.
     pub requests: u64,
+    /// The calls that its gateways made, for making one die at each.
+    #[serde(skip)]
+    pub calls: Vec<Call>,
     /// What must not be.
     pub violations: Vec<Violation>,
     /// One line for each thing that happened, in order of time.

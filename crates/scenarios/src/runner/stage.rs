@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Trouble;
-use evenkeel_model::{Kind, ObjectRef};
+use evenkeel_model::{ApprovalDecision, ApprovalSpec, Kind, ObjectRef, Phase, Remediation};
 use evenkeel_simulator::Simulator;
 use http::Request;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::monitoring;
 use super::people::{Person, Refused};
 use super::report::EventSeen;
 use super::trouble::Troubles;
-use crate::engine::Engine;
+use crate::engine::{Engine, NAMESPACE};
 use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats};
 
 /// An alert that the webhook took.
@@ -35,6 +35,8 @@ pub(crate) struct Stage {
     /// Webhook posts that were answered with 200.
     pub(crate) taken: Mutex<Vec<Taken>>,
     pub(crate) seen: Mutex<Vec<EventSeen>>,
+    /// Events of the timeline that could not be carried out, and why.
+    pub(crate) refused: Mutex<Vec<String>>,
 }
 
 impl Stage {
@@ -51,8 +53,10 @@ impl Stage {
     pub(crate) async fn play(&self, event: &Event) {
         self.note(tell(event));
         if let Err(refused) = self.carry_out(event).await {
-            // People's requests may be refused, as anyone's: what comes of it shows in what is expected.
+            // Whoever wrote it meant it to happen: without it, the rest shows something else.
             self.note(format!("refused: {refused}"));
+            let what = format!("{} at {} was refused: {refused}", event.what().join(" "), event.at);
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(what);
         }
     }
 
@@ -86,6 +90,11 @@ impl Stage {
             let annotations = json!({ "metadata": { "annotations": annotate.annotations } });
             person.merge(&path(&annotate.object.0), &annotations).await?;
         }
+        for (object, decision) in [(&event.approve, ApprovalDecision::Approve), (&event.deny, ApprovalDecision::Deny)] {
+            if let Some(object) = object {
+                self.decide(&person, event.by.as_deref().unwrap_or("ana"), &object.0, decision).await?;
+            }
+        }
         for (object, paused) in [(&event.pause, true), (&event.resume, false)] {
             if let Some(object) = object {
                 person.merge(&path(&object.0), &json!({ "spec": { "paused": paused } })).await?;
@@ -104,12 +113,12 @@ impl Stage {
             self.drain(&person, node).await?;
         }
         if let Some(alert) = &event.alert {
-            self.post(alert).await;
+            self.post(alert).await?;
         }
         if let Some(silence) = &event.silence
             && let Err(reason) = monitoring::silence(&self.simulator, event.by.as_deref().unwrap_or("ana"), silence)
         {
-            self.note(reason);
+            return Err(Refused::malformed("silence", reason));
         }
         self.trouble(event);
         Ok(())
@@ -159,8 +168,10 @@ impl Stage {
         let base = if pointer == "jobTemplate" { "/spec/jobTemplate/spec/template" } else { "/spec/template" };
         let containers = found.pointer(&format!("{base}/spec/containers")).and_then(Value::as_array);
         let index = containers.into_iter().flatten().position(|found| found["name"] == container);
+        let missing = || Refused::malformed("setImage", format!("{object} has no container {container:?}"));
+        let index = index.ok_or_else(missing)?;
         let image = pod.pointer("/spec/containers/0/image").cloned().unwrap_or_default();
-        let place = format!("{base}/spec/containers/{}/image", index.unwrap_or_default());
+        let place = format!("{base}/spec/containers/{index}/image");
         person.json_patch(&at, &json!([{ "op": "replace", "path": place, "value": image }])).await?;
         Ok(())
     }
@@ -188,10 +199,57 @@ impl Stage {
         pods.collect()
     }
 
+    /// What `evenkeel approve` and `deny` do: signs what is asked about an object now.
+    async fn decide(
+        &self,
+        person: &Person,
+        name: &str,
+        object: &ObjectRef,
+        decision: ApprovalDecision,
+    ) -> Result<(), Refused> {
+        let all = self.simulator.list("remediations.evenkeel.dev");
+        let all = all.iter().filter_map(|it| serde_json::from_value::<Remediation>((**it).clone()).ok());
+        let waits = |it: &Remediation| {
+            it.spec.proposal.target.is_same(object)
+                && it.status.as_ref().is_some_and(|status| status.phase == Phase::AwaitingApproval)
+        };
+        let asked = all.filter(waits).find_map(|it| {
+            let asked = it.status.as_ref()?.approval.clone()?;
+            Some((it.metadata.name.unwrap_or_default(), it.spec.proposal.target.namespace, asked))
+        });
+        let Some((remediation, namespace, asked)) = asked else {
+            self.note(format!("nobody is asked about {object}"));
+            return Ok(());
+        };
+        let spec = ApprovalSpec {
+            digest: asked.digest,
+            decision,
+            tier: asked.tier,
+            namespace,
+            approver: name.to_owned(),
+            groups: Vec::new(),
+            reason: "as the scenario says".to_owned(),
+            remediation: remediation.clone(),
+        };
+        let approval = json!({
+            "apiVersion": "evenkeel.dev/v1alpha1",
+            "kind": "Approval",
+            "metadata": { "generateName": format!("{remediation}-"), "namespace": NAMESPACE },
+            "spec": spec,
+        });
+        let path = format!("/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/approvals");
+        person.post(&path, &approval).await.map(drop)
+    }
+
     async fn kill_pods(&self, person: &Person, kill: &KillPod) -> Result<(), Refused> {
         let pods = self.pods_of(&kill.of.0);
-        for pod in pods.iter().take(usize::try_from(kill.count).unwrap_or(usize::MAX)) {
+        let count = usize::try_from(kill.count).unwrap_or(usize::MAX);
+        for pod in pods.iter().take(count) {
             person.delete(&path(pod)).await?;
+        }
+        if pods.len() < count {
+            let reason = format!("expected {count} pods of {}, found {}", kill.of, pods.len());
+            return Err(Refused::malformed("killPod", reason));
         }
         Ok(())
     }
@@ -221,7 +279,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn post(&self, alert: &Alert) {
+    async fn post(&self, alert: &Alert) -> Result<(), Refused> {
         let now = self.now();
         let (status, ends_at) = match alert.state {
             AlertState::Firing => ("firing", None),
@@ -249,28 +307,32 @@ impl Stage {
             "externalURL": "",
             "alerts": [one],
         });
-        self.notify(&body, vec![Taken { name, starts_at: now }]).await;
+        self.notify(&body, vec![Taken { name, starts_at: now }]).await
     }
 
     /// Posts alerts to the observer's webhook, as Alertmanager does: again while it is told to come back.
-    pub(crate) async fn notify(&self, body: &Value, taken: Vec<Taken>) {
+    ///
+    /// # Errors
+    /// The webhook says that it is no notification.
+    pub(crate) async fn notify(&self, body: &Value, taken: Vec<Taken>) -> Result<(), Refused> {
         for _ in 0..30 {
             if let Some(router) = self.engine.webhook() {
                 let request = Request::post("/webhooks/alertmanager").header("content-type", "application/json");
-                let Ok(request) = request.body(Body::from(body.to_string())) else { return };
+                let request = request.body(Body::from(body.to_string()));
+                let request = request.map_err(|error| Refused::malformed("alert", error.to_string()))?;
                 let Ok(answer) = router.oneshot(request).await;
                 if answer.status().is_success() {
                     self.taken.lock().unwrap_or_else(PoisonError::into_inner).extend(taken);
-                    return;
+                    return Ok(());
                 }
                 if answer.status().is_client_error() {
-                    self.note(format!("the webhook refused an alert: {}", answer.status()));
-                    return;
+                    return Err(Refused::malformed("alert", format!("the webhook answered {}", answer.status())));
                 }
             }
             tokio::time::sleep(std::time::Duration::from_secs(5)).await;
         }
         self.note("the webhook took an alert not even after minutes".to_owned());
+        Ok(())
     }
 }
 
