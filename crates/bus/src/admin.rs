@@ -50,6 +50,8 @@ pub struct BusOptions {
     pub playbooks_bytes: u64,
     /// Bytes of [`BucketName::Audit`].
     pub audit_bytes: u64,
+    /// Bytes of [`BucketName::Chat`].
+    pub chat_bytes: u64,
     /// Copies of everything: 3 where there are three servers or more.
     pub replicas: usize,
     /// How long ids are remembered.
@@ -76,6 +78,7 @@ impl Default for BusOptions {
             baselines_bytes: 2048 * MIB,
             playbooks_bytes: 64 * MIB,
             audit_bytes: 16 * MIB,
+            chat_bytes: 64 * MIB,
             replicas: 1,
             duplicate_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(30),
@@ -102,6 +105,7 @@ impl BusOptions {
             BucketName::Baselines => self.baselines_bytes,
             BucketName::Playbooks => self.playbooks_bytes,
             BucketName::Audit => self.audit_bytes,
+            BucketName::Chat => self.chat_bytes,
         }
     }
 }
@@ -215,7 +219,11 @@ fn bucket_config(config: &mut Config, cluster: &Cluster, bucket: BucketName, opt
     common(config, options);
     config.name = names::bucket_stream(cluster, bucket);
     config.subjects = vec![format!("{}>", names::bucket_prefix(cluster, bucket))];
-    config.max_age = Duration::ZERO;
+    config.max_age = match bucket {
+        BucketName::Incidents | BucketName::Baselines | BucketName::Playbooks => Duration::ZERO,
+        // As long as Remediations that ended are kept; a click is refused by its time after five minutes.
+        BucketName::Chat => DAY * 30,
+    };
     config.max_bytes = to_i64(options.bucket_bytes(bucket));
     config.max_messages = -1;
     config.max_messages_per_subject = 1;

@@ -20,11 +20,13 @@ pub enum BucketName {
     Playbooks,
     /// The audit log's newest checkpoint and the lease on sealing.
     Audit,
+    /// Which clicks in chats the gateway has taken, and where it has told what. Forgotten after 30 days.
+    Chat,
 }
 
 impl BucketName {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Incidents, Self::Baselines, Self::Playbooks, Self::Audit];
+    pub const ALL: [Self; 5] = [Self::Incidents, Self::Baselines, Self::Playbooks, Self::Audit, Self::Chat];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl BucketName {
             Self::Baselines => "baselines",
             Self::Playbooks => "playbooks",
             Self::Audit => "audit",
+            Self::Chat => "chat",
         }
     }
 }

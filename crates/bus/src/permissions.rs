@@ -25,7 +25,7 @@ pub enum Plane {
     Observer,
     /// Reads signals and outcomes; writes proposals, wake-ups and incidents; asks for evidence.
     Reasoner,
-    /// Reads proposals; writes outcomes and audit records, and seals those.
+    /// Reads proposals; writes outcomes, audit records, which it seals, and what it has told and taken in chats.
     Gateway,
     /// Creates streams, consumers and buckets; reads all of them.
     Admin,
@@ -74,8 +74,8 @@ impl Plane {
     fn reads_buckets(self) -> &'static [BucketName] {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
-            Self::Gateway => &[BucketName::Baselines, BucketName::Audit],
             Self::Reasoner => &[BucketName::Incidents, BucketName::Baselines, BucketName::Playbooks],
+            Self::Gateway => &[BucketName::Baselines, BucketName::Audit, BucketName::Chat],
             Self::Admin => &BucketName::ALL,
         }
     }
@@ -84,7 +84,7 @@ impl Plane {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
             Self::Reasoner => &[BucketName::Incidents],
-            Self::Gateway => &[BucketName::Audit],
+            Self::Gateway => &[BucketName::Audit, BucketName::Chat],
             Self::Admin => &[],
         }
     }

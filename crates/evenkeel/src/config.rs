@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) bus: Bus,
     /// How the cluster is reached: a kubeconfig, else the pod's ServiceAccount.
     pub(crate) kubernetes: Kubernetes,
-    /// Where the observer takes webhooks.
+    /// Where webhooks are taken: Alertmanager's by the observer, Slack's by the gateway.
     pub(crate) listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub(crate) admin: SocketAddr,
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) gateway: evenkeel_gateway::Config,
     /// The audit log, which gateways keep.
     pub(crate) audit: evenkeel_audit::Config,
+    /// Chats and pagers that the gateway tells.
+    pub(crate) chat: evenkeel_chat::Config,
 }
 
 impl Default for Config {
@@ -61,6 +63,7 @@ impl Default for Config {
             reasoner: evenkeel_reasoner::Config::default(),
             gateway: evenkeel_gateway::Config::default(),
             audit: evenkeel_audit::Config::default(),
+            chat: evenkeel_chat::Config::default(),
         }
     }
 }
@@ -157,6 +160,8 @@ pub(crate) struct Storage {
     pub(crate) playbooks_mib: u64,
     /// Room for the audit log's checkpoint and lease, in MiB.
     pub(crate) audit_mib: u64,
+    /// Room for what was told and clicked in chats, in MiB.
+    pub(crate) chat_mib: u64,
 }
 
 /// What a stream holds.
@@ -190,6 +195,7 @@ impl Default for Storage {
             baselines_mib: bus.baselines_bytes / MIB,
             playbooks_mib: bus.playbooks_bytes / MIB,
             audit_mib: bus.audit_bytes / MIB,
+            chat_mib: bus.chat_bytes / MIB,
         }
     }
 }
@@ -216,6 +222,7 @@ impl Storage {
             baselines_bytes: self.baselines_mib.saturating_mul(MIB),
             playbooks_bytes: self.playbooks_mib.saturating_mul(MIB),
             audit_bytes: self.audit_mib.saturating_mul(MIB),
+            chat_bytes: self.chat_mib.saturating_mul(MIB),
             ..BusOptions::default()
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use evenkeel_audit::{MessageKey, SealerParts, seal};
 use evenkeel_bus::permissions::Plane;
-use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
+use evenkeel_gateway::{ChatParts, Metrics, Parts, PlaybookSource};
 use evenkeel_runtime::{Supervisor, WallClock, process_name};
 use tokio::sync::watch;
 
@@ -32,6 +32,12 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
     let playbooks = source(process, &config.playbooks.from)?;
     let outbound = connect::outbound()?;
+    let chat = (!config.chat.is_empty()).then(|| ChatParts {
+        config: config.chat.clone(),
+        listen: config.listen,
+        metrics: evenkeel_chat::Metrics::register(&mut process.registry),
+        seed: u64::from(std::process::id()),
+    });
     let connected = health.part("bus connection");
     let log = audit::configured(&config.audit)?;
     let sealing =
@@ -67,6 +73,7 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             playbooks,
             outbound,
             audit,
+            chat,
         };
         let mut tasks = Supervisor::new(shutdown.clone());
         if let Some(sealer) = sealer {

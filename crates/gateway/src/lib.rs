@@ -9,6 +9,7 @@
 mod actions;
 mod approvals;
 mod audit;
+mod chat;
 mod checks;
 mod clock_guard;
 mod config;
@@ -40,6 +41,7 @@ mod tests;
 mod work;
 
 pub use audit::Audit;
+pub use chat::ChatParts;
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
@@ -47,7 +49,7 @@ pub use metrics::Metrics;
 pub use mutation::Mutation;
 pub use playbooks::PlaybookSource;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use evenkeel_bus::Bus;
 use evenkeel_model::Clock;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// What is recorded for the audit log, and when to stop; `None`: nothing is.
     pub audit: Option<Audit>,
+    /// Chats and pagers. Absent: nobody is told there.
+    pub chat: Option<ChatParts>,
     /// The protection that is switched off.
     #[cfg(feature = "mutation")]
     pub mutation: Option<Mutation>,
@@ -98,8 +102,9 @@ pub struct Parts {
 ///
 /// # Errors
 /// [`Error`] when a setting can't be worked with or a part of it ended.
-pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     parts.config.check()?;
+    let chat = parts.chat.take().map(|chat| (chat, Arc::clone(&parts.outbound)));
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
@@ -109,6 +114,9 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let plane = Arc::new(plane(parts, asks)?);
 
     let mut tasks = Supervisor::new(shutdown.clone());
+    if let Some((chat, outbound)) = chat {
+        chat::open(chat, &plane, outbound, health, &mut tasks, &shutdown).await?;
+    }
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
     tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
@@ -141,6 +149,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         playbooks,
         outbound,
         audit,
+        chat: _,
         #[cfg(feature = "mutation")]
         mutation,
     } = parts;
@@ -170,6 +179,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         ),
         approvals: approvals::Approvals::new(reader.clone(), writer.clone(), &namespace, Arc::clone(&clock), timeout),
         contents: Mutex::default(),
+        chat: OnceLock::new(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),

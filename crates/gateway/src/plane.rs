@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::approvals::Approvals;
 use crate::audit::Recorder;
+use crate::chat::Telling;
 use crate::config::Config;
 use crate::drive::Content;
 use crate::error::ApiError;
@@ -47,6 +48,8 @@ pub(crate) struct Plane {
     pub(crate) approvals: Approvals,
     /// What people are asked to sign, by Remediation, as it was when the target had the version it says.
     pub(crate) contents: Mutex<BTreeMap<String, Content>>,
+    /// Where people are told in chats, when there are any.
+    pub(crate) chat: OnceLock<Telling>,
     pub(crate) policies: Policies,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,
@@ -204,6 +207,8 @@ impl Plane {
 
     /// Writes a draft by compare-and-set, and goes on from what was written.
     pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
+        let asked = draft.remediation.status.as_ref().and_then(|before| before.approval.as_ref());
+        let is_news = !draft.entered.is_empty() || asked != draft.status.approval.as_ref();
         draft.remediation.status = Some(*draft.status);
         let written = Box::new(self.remediations.replace_status(&draft.remediation).await?);
         let action = written.spec.proposal.action.name();
@@ -214,6 +219,9 @@ impl Plane {
         if !draft.entered.is_empty() {
             let (phase, reason, target) = (status.phase, &status.reason, &written.spec.proposal.target);
             tracing::info!(remediation = name, %phase, reason, %action, %target, "remediation");
+        }
+        if is_news {
+            self.tell_chats(&written);
         }
         self.saved().insert(name, written.resource_version());
         let news = !draft.entered.is_empty();

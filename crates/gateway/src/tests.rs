@@ -90,6 +90,7 @@ impl Bench {
             ),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
             audit,
+            chat: None,
         };
         let running = tokio::spawn(crate::run(parts, shutdown.clone()));
         Self { world, bus, clock, health, shutdown, running }

@@ -148,6 +148,10 @@ async fn each_plane_can_do_its_work() {
     checkpoints.update(&key, Bytes::from_static(b"2"), revision).await.unwrap();
     let seen = gateway.bucket(BucketName::Baselines).await.unwrap().get(&key).await.unwrap().unwrap();
     assert_eq!(seen.value, Bytes::from_static(b"better"));
+    let chat = gateway.bucket(BucketName::Chat).await.unwrap();
+    chat.create(&key, Bytes::from_static(b"1")).await.unwrap();
+    assert!(matches!(chat.create(&key, Bytes::new()).await, Err(evenkeel_bus::BusError::Conflict { .. })));
+    assert_eq!(chat.get(&key).await.unwrap().unwrap().value, Bytes::from_static(b"1"));
     let mut outcomes = reasoner.consume(ConsumerName::ReasonerOutcomes).await.unwrap();
     one(&mut outcomes).await.dead("poison").await.unwrap();
 
@@ -178,6 +182,7 @@ fn work(plane: Plane) -> &'static [&'static str] {
             "evenkeel.v1.test-1.outcome",
             "evenkeel.v1.test-1.audit",
             "$KV.evenkeel_test-1_audit.x",
+            "$KV.evenkeel_test-1_chat.x",
             "evenkeel.v1.test-1.dead.proposal",
             "$JS.API.CONSUMER.MSG.NEXT.EVENKEEL_TEST-1_PROPOSALS.gateway-proposals",
         ],

@@ -60,6 +60,7 @@ pub(crate) fn options(max_messages: Option<u64>) -> BusOptions {
         incidents_bytes: 32 * MIB,
         baselines_bytes: 32 * MIB,
         playbooks_bytes: 32 * MIB,
+        chat_bytes: 32 * MIB,
         ack_wait: ACK_WAIT,
         ..BusOptions::default()
     }

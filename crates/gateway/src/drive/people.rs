@@ -94,6 +94,9 @@ impl Plane {
                 if before != draft.status.approval.as_ref() {
                     draft.status.reason = redact::text(&reason);
                     self.save(draft).await?;
+                } else {
+                    // Once more, for whom it was not told because a process died.
+                    self.tell_chats(draft.remediation());
                 }
                 let again = next_look(since, now).min(now + self.config.retry.chrono());
                 Ok(Next::At(again.min(expires_at)))

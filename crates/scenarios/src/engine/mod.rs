@@ -348,6 +348,7 @@ impl Engine {
                     playbooks: evenkeel_gateway::PlaybookSource::Cluster,
                     outbound,
                     audit: self.audit.as_ref().map(AuditLog::audit),
+                    chat: None,
                     #[cfg(feature = "mutation")]
                     mutation: self.mutation.and_then(crate::Mutation::of_gateway),
                 };

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod broken;
+mod chat;
 mod owners;
 mod waiting;
 
@@ -111,6 +112,7 @@ impl Bench {
             playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
             audit: None,
+            chat: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }
