@@ -220,7 +220,7 @@ fn bucket_config(config: &mut Config, cluster: &Cluster, bucket: BucketName, opt
     config.name = names::bucket_stream(cluster, bucket);
     config.subjects = vec![format!("{}>", names::bucket_prefix(cluster, bucket))];
     config.max_age = match bucket {
-        BucketName::Incidents | BucketName::Baselines | BucketName::Playbooks => Duration::ZERO,
+        BucketName::Incidents | BucketName::Baselines | BucketName::Playbooks | BucketName::Audit => Duration::ZERO,
         // As long as Remediations that ended are kept; a click is refused by its time after five minutes.
         BucketName::Chat => DAY * 30,
     };
