@@ -5,6 +5,8 @@
 #![allow(clippy::indexing_slicing, reason = "JSON documents are built by index, which does not panic on objects")]
 
 mod alert_rules;
+mod approvals;
+mod audit_log;
 mod audit_mode;
 mod behaviours;
 mod burst;

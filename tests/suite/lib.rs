@@ -7,6 +7,7 @@
 pub mod access;
 pub mod alerts;
 pub mod audit;
+pub mod audit_log;
 #[path = "../behaviours/mod.rs"]
 pub mod behaviours;
 pub mod engine;
@@ -14,6 +15,7 @@ mod findings;
 pub mod foreign;
 pub mod manifests;
 mod options;
+pub mod people;
 pub mod proxy;
 pub mod requests;
 mod settings;

@@ -36,6 +36,8 @@ pub struct BusOptions {
     pub proposals: StreamLimits,
     /// Limits of [`Stream::Outcomes`].
     pub outcomes: StreamLimits,
+    /// Limits of [`Stream::Audit`].
+    pub audit: StreamLimits,
     /// Limits of [`Stream::WakeUps`]; the server drops the oldest there instead of being full.
     pub wake_ups: StreamLimits,
     /// Limits of [`Stream::Dead`].
@@ -46,6 +48,8 @@ pub struct BusOptions {
     pub baselines_bytes: u64,
     /// Bytes of [`BucketName::Playbooks`].
     pub playbooks_bytes: u64,
+    /// Bytes of [`BucketName::Audit`].
+    pub audit_bytes: u64,
     /// Copies of everything: 3 where there are three servers or more.
     pub replicas: usize,
     /// How long ids are remembered.
@@ -57,7 +61,7 @@ pub struct BusOptions {
 }
 
 impl Default for BusOptions {
-    /// Six GiB in all, one copy.
+    /// Six and a half GiB in all, one copy.
     fn default() -> Self {
         let limits =
             |days: u32, mib: u64| StreamLimits { max_age: DAY * days, max_bytes: mib * MIB, max_messages: None };
@@ -65,11 +69,13 @@ impl Default for BusOptions {
             signals: limits(30, 2048),
             proposals: limits(1, 256),
             outcomes: limits(30, 512),
+            audit: limits(30, 512),
             wake_ups: limits(30, 256),
             dead: limits(30, 256),
             incidents_bytes: 512 * MIB,
             baselines_bytes: 2048 * MIB,
             playbooks_bytes: 64 * MIB,
+            audit_bytes: 16 * MIB,
             replicas: 1,
             duplicate_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(30),
@@ -84,6 +90,7 @@ impl BusOptions {
             Stream::Signals => self.signals,
             Stream::Proposals => self.proposals,
             Stream::Outcomes => self.outcomes,
+            Stream::Audit => self.audit,
             Stream::WakeUps => self.wake_ups,
             Stream::Dead => self.dead,
         }
@@ -94,6 +101,7 @@ impl BusOptions {
             BucketName::Incidents => self.incidents_bytes,
             BucketName::Baselines => self.baselines_bytes,
             BucketName::Playbooks => self.playbooks_bytes,
+            BucketName::Audit => self.audit_bytes,
         }
     }
 }

@@ -18,11 +18,13 @@ pub enum BucketName {
     Baselines,
     /// Playbooks as the observer read them, for reasoners, which have no cluster credential.
     Playbooks,
+    /// The audit log's newest checkpoint and the lease on sealing.
+    Audit,
 }
 
 impl BucketName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Incidents, Self::Baselines, Self::Playbooks];
+    pub const ALL: [Self; 4] = [Self::Incidents, Self::Baselines, Self::Playbooks, Self::Audit];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl BucketName {
             Self::Incidents => "incidents",
             Self::Baselines => "baselines",
             Self::Playbooks => "playbooks",
+            Self::Audit => "audit",
         }
     }
 }

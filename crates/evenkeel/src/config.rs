@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) reasoner: evenkeel_reasoner::Config,
     /// The gateway.
     pub(crate) gateway: evenkeel_gateway::Config,
+    /// The audit log, which gateways keep.
+    pub(crate) audit: evenkeel_audit::Config,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             observer: evenkeel_observer::Config::default(),
             reasoner: evenkeel_reasoner::Config::default(),
             gateway: evenkeel_gateway::Config::default(),
+            audit: evenkeel_audit::Config::default(),
         }
     }
 }
@@ -140,6 +143,8 @@ pub(crate) struct Storage {
     pub(crate) proposals: StreamStorage,
     /// Outcomes.
     pub(crate) outcomes: StreamStorage,
+    /// Audit records, until they are sealed and beyond.
+    pub(crate) audit: StreamStorage,
     /// Wake-ups of incidents.
     pub(crate) wake_ups: StreamStorage,
     /// Messages nobody could handle.
@@ -150,6 +155,8 @@ pub(crate) struct Storage {
     pub(crate) baselines_mib: u64,
     /// Room for playbooks, in MiB.
     pub(crate) playbooks_mib: u64,
+    /// Room for the audit log's checkpoint and lease, in MiB.
+    pub(crate) audit_mib: u64,
 }
 
 /// What a stream holds.
@@ -176,11 +183,13 @@ impl Default for Storage {
             signals: stream(bus.signals),
             proposals: stream(bus.proposals),
             outcomes: stream(bus.outcomes),
+            audit: stream(bus.audit),
             wake_ups: stream(bus.wake_ups),
             dead: stream(bus.dead),
             incidents_mib: bus.incidents_bytes / MIB,
             baselines_mib: bus.baselines_bytes / MIB,
             playbooks_mib: bus.playbooks_bytes / MIB,
+            audit_mib: bus.audit_bytes / MIB,
         }
     }
 }
@@ -200,11 +209,13 @@ impl Storage {
             signals: stream(self.signals),
             proposals: stream(self.proposals),
             outcomes: stream(self.outcomes),
+            audit: stream(self.audit),
             wake_ups: stream(self.wake_ups),
             dead: stream(self.dead),
             incidents_bytes: self.incidents_mib.saturating_mul(MIB),
             baselines_bytes: self.baselines_mib.saturating_mul(MIB),
             playbooks_bytes: self.playbooks_mib.saturating_mul(MIB),
+            audit_bytes: self.audit_mib.saturating_mul(MIB),
             ..BusOptions::default()
         }
     }

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use evenkeel_model::{
-    Clock as _, Decision, Mode, Plan, Proposal, Remediation, RemediationStatus, Undo, Verb, Verdict, Verification,
+    ApprovalDecision, Asked, Clock as _, Decision, Mode, Plan, Proposal, Remediation, RemediationStatus, Undo, Verb,
+    Verdict, Verification,
 };
 use evenkeel_runtime::{WallClock, terminal};
 use kube::{Api, ResourceExt as _};
@@ -83,6 +84,9 @@ fn story(remediation: &Remediation, now: DateTime<Utc>, colour: bool) -> String 
     if let Some(verdict) = &status.verdict {
         allowed(&mut story, verdict);
     }
+    if let Some(asked) = &status.approval {
+        answered(&mut story, asked);
+    }
     if let Some(plan) = &status.plan {
         changed(&mut story, plan, status, remediation.spec.step.as_ref().map(|step| step.undo));
     }
@@ -124,6 +128,21 @@ fn allowed(story: &mut Story, verdict: &Verdict) {
     };
     let rules = verdict.rules.iter().map(|rule| format!("{}: {}", rule.policy, rule.said));
     story.tell(word, std::iter::once(line).chain(rules));
+}
+
+fn answered(story: &mut Story, asked: &Asked) {
+    let yes = asked.given.iter().filter(|given| given.decision == ApprovalDecision::Approve).count();
+    let mut lines = vec![format!("of {} people tier {:?} asks for, {yes} approved", asked.approvers, asked.tier)];
+    lines.extend(asked.changes.iter().cloned());
+    lines.extend(asked.given.iter().map(|given| {
+        let said = if given.decision == ApprovalDecision::Approve { "approved" } else { "denied" };
+        format!("{} {said} at {}: {}", given.approver, story.after(given.at), given.reason)
+    }));
+    lines
+        .extend(asked.refused.iter().map(|it| format!("{} of {} does not count: {}", it.name, it.approver, it.reason)));
+    lines.extend(asked.trouble.iter().map(|trouble| format!("no approval can be counted: {trouble}")));
+    lines.push(format!("digest {}", asked.digest));
+    story.tell("Asked", lines);
 }
 
 fn changed(story: &mut Story, plan: &Plan, status: &RemediationStatus, undo: Option<Undo>) {

@@ -1,7 +1,9 @@
 //! The evenkeel binary: a subcommand a plane, and what people need beside them.
 
 mod all;
+mod approve;
 mod args;
+mod audit;
 mod backtest;
 mod bus;
 mod check;

@@ -39,7 +39,9 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
         Policy::Admission { policies, audit } => generated(policies, |config, policies| {
             let protected = evenkeel_gateway::protected(&config.gateway, &config.namespace);
             let how = if *audit { Admission::Audit } else { Admission::Deny };
-            generate::admission(policies, &config.namespace, &protected, how).to_vec()
+            // What tells who approves is never only tried out.
+            let approvals = generate::approvals(&config.namespace);
+            generate::admission(policies, &config.namespace, &protected, how).into_iter().chain(approvals).collect()
         }),
     }
 }

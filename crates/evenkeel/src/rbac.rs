@@ -23,12 +23,16 @@ const GATEWAY: &[Row] = &[
     ("events.k8s.io", "events", &["create"]),
     ("", "events", &["list"]),
     ("", "pods/log", &["get"]),
+    // Whether approvers still may.
+    ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
 ];
 
 /// In the engine's namespace: the gateway's own objects.
 const GATEWAY_HOME: &[Row] = &[
     ("evenkeel.dev", "remediations", &["get", "list", "watch", "create", "delete"]),
     ("evenkeel.dev", "remediations/status", &["update"]),
+    // Created for people of Slack, and in dry runs of a forgery that has to be refused.
+    ("evenkeel.dev", "approvals", &["get", "list", "watch", "create", "delete"]),
     ("evenkeel.dev", "ledgers", &["get", "create", "update"]),
 ];
 
@@ -63,7 +67,14 @@ fn yaml(namespace: &str, actions: &[ActionName]) -> Result<String> {
 pub(crate) fn objects(namespace: &str, actions: &[ActionName]) -> Vec<Value> {
     let observer = rules(evenkeel_cluster::READS.iter().chain(evenkeel_observer::READS).copied(), []);
     let mutations = actions.iter().copied().flat_map(mutations);
-    let gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied(), mutations);
+    let mut gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied(), mutations);
+    // What answers for approvers' identity is compared with what it should be.
+    gateway.push(json!({
+        "apiGroups": ["admissionregistration.k8s.io"],
+        "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
+        "resourceNames": [evenkeel_policy::generate::APPROVALS],
+        "verbs": ["get"],
+    }));
     let mut objects = vec![account("observer", namespace, true)];
     objects.extend(everywhere("observer", namespace, observer));
     // No rule at all: it holds no credential.
@@ -184,11 +195,11 @@ mod tests {
             all.sort();
             all
         };
-        assert_eq!(mutating(&[]), ["create events"]);
-        assert_eq!(mutating(&[ActionName::DeletePod]), ["create events", "delete pods"]);
+        assert_eq!(mutating(&[]), ["create events", "create subjectaccessreviews"]);
+        assert_eq!(mutating(&[ActionName::DeletePod]), ["create events", "create subjectaccessreviews", "delete pods"]);
         assert_eq!(
             mutating(&[ActionName::EvictPod, ActionName::CordonNode]),
-            ["create events", "create pods/eviction", "patch nodes"]
+            ["create events", "create pods/eviction", "create subjectaccessreviews", "patch nodes"]
         );
     }
 }

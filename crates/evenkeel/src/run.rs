@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use evenkeel_model::ApprovalDecision;
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac, reason, report,
-    simulate,
+    all, approve, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac,
+    reason, report, simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -25,6 +26,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => return check::run(&args),
         Command::Backtest(args) => return backtest::run(&args),
+        Command::Audit(args) => return wait(audit::run(&args)),
         Command::Report(args) => wait(report::run(&args))?,
         Command::Demo(args) => return demo::run(&args),
         Command::Simulate(args) => return simulate::run(&args),
@@ -38,6 +40,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::All(args) => wait(all::run(&args))?,
         Command::Get(args) => wait(get::run(&args))?,
         Command::Describe(Describe::Remediation { name, client }) => wait(describe::run(&name, &client))?,
+        Command::Approve(args) => wait(approve::run(&args, ApprovalDecision::Approve))?,
+        Command::Deny(args) => wait(approve::run(&args, ApprovalDecision::Deny))?,
         Command::Policy(args) => return policy::run(&args),
         Command::Bus(args) => wait(bus::run(&args))?,
     }

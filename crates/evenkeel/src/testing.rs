@@ -130,6 +130,7 @@ pub(crate) fn remediation(phase: Phase, reason: &str) -> Value {
             said(123, Phase::Verifying, "the API server took it"),
             said(330, phase, reason),
         ],
+        approval: None,
         verdict: Some(Verdict {
             decision: Decision::Allow { mode: Mode::Enforce },
             rules: vec![Spoken {

@@ -16,6 +16,7 @@ pub struct Metrics {
     proposals: Family<Labels, Counter>,
     phases: Family<Labels, Counter>,
     verdicts: Family<Labels, Counter>,
+    approvals: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
     errors: Family<Labels, Counter>,
     decision: Histogram,
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub(crate) ledger_debits: Gauge,
     /// Our clock minus the API server's, milliseconds.
     pub(crate) clock_apart: Gauge,
+    /// Audit records on the bus that are not sealed yet.
+    pub(crate) unsealed: Gauge,
 }
 
 impl Metrics {
@@ -46,6 +49,7 @@ impl Metrics {
             proposals: Family::default(),
             phases: Family::default(),
             verdicts: Family::default(),
+            approvals: Family::default(),
             requests: Family::default(),
             errors: Family::default(),
             decision: seconds(),
@@ -58,11 +62,13 @@ impl Metrics {
             ledger_claims: Gauge::default(),
             ledger_debits: Gauge::default(),
             clock_apart: Gauge::default(),
+            unsealed: Gauge::default(),
         };
         let m = &metrics;
         registry.register("gateway_proposals", "Proposals by what became of them", m.proposals.clone());
         registry.register("remediation_phases", "Phases entered, by action", m.phases.clone());
         registry.register("policy_verdicts", "Verdicts by decision and action", m.verdicts.clone());
+        registry.register("gateway_approvals", "Approvals by what became of them", m.approvals.clone());
         registry.register("gateway_api_requests", "Requests that may change the cluster", m.requests.clone());
         registry.register("gateway_errors", "Errors survived, by where", m.errors.clone());
         registry.register("gateway_decision_seconds", "From proposal to first verdict", m.decision.clone());
@@ -78,6 +84,7 @@ impl Metrics {
         registry.register("gateway_queue_length", "Remediations waiting for their time", m.queued.clone());
         registry.register("ledger_claims", "Claims in the ledger", m.ledger_claims.clone());
         registry.register("ledger_debits", "Debits in the ledger", m.ledger_debits.clone());
+        registry.register("audit_unsealed", "Audit records on the bus, not sealed yet", m.unsealed.clone());
         registry.register(
             "gateway_clock_apart_milliseconds",
             "Our clock minus the API server's, as far as its Date header tells",
@@ -101,6 +108,11 @@ impl Metrics {
     pub(crate) fn verdict(&self, decision: &'static str, action: ActionName) {
         let labels = vec![("decision", decision.to_owned()), ("action", action.to_string())];
         self.verdicts.get_or_create(&labels).inc();
+    }
+
+    /// An Approval counted, or did not.
+    pub(crate) fn approval(&self, became: &'static str) {
+        self.approvals.get_or_create(&vec![("became", became.to_owned())]).inc();
     }
 
     /// A request that may change the cluster was answered, or not.

@@ -13,7 +13,10 @@ use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
+use crate::approvals::Approvals;
+use crate::audit::Recorder;
 use crate::config::Config;
+use crate::drive::Content;
 use crate::error::ApiError;
 use crate::events::Events;
 use crate::index::{self, Index};
@@ -41,11 +44,16 @@ pub(crate) struct Plane {
     pub(crate) writer: Client,
     pub(crate) remediations: Remediations,
     pub(crate) ledger: LedgerKeeper,
+    pub(crate) approvals: Approvals,
+    /// What people are asked to sign, by Remediation, as it was when the target had the version it says.
+    pub(crate) contents: Mutex<BTreeMap<String, Content>>,
     pub(crate) policies: Policies,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) events: Events,
     pub(crate) records: Arc<dyn AvailabilityLookup>,
+    /// What is told to the audit log.
+    pub(crate) recorder: Recorder,
     pub(crate) index: Mutex<Index>,
     /// Names that want to be looked at.
     pub(crate) asks: mpsc::UnboundedSender<String>,
@@ -87,6 +95,8 @@ pub(crate) enum DriveError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("audit records of {0} are not on the bus yet")]
+    Unrecorded(String),
     #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
     Busy(usize),
     #[error("not undone yet: {0}")]
@@ -176,6 +186,10 @@ impl Plane {
         self.verifying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn contents(&self) -> MutexGuard<'_, BTreeMap<String, Content>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn refused(&self) -> MutexGuard<'_, Refusals> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +199,7 @@ impl Plane {
         self.verifying().remove(name);
         self.sent().remove(name);
         self.unindicated().remove(name);
+        self.contents().remove(name);
     }
 
     /// Writes a draft by compare-and-set, and goes on from what was written.
@@ -201,7 +216,11 @@ impl Plane {
             tracing::info!(remediation = name, %phase, reason, %action, %target, "remediation");
         }
         self.saved().insert(name, written.resource_version());
+        let news = !draft.entered.is_empty();
         let draft = Draft { status, remediation: written, entered: Vec::new() };
+        if news {
+            self.recorder.note_phases(&draft);
+        }
         self.index().apply(Arc::new((*draft.remediation).clone()));
         Ok(draft)
     }

@@ -4,9 +4,9 @@ pub(crate) mod world;
 
 use chrono::{DateTime, Duration, Utc};
 use evenkeel_model::{
-    Action, Condition, Kind, Match, ObjectRef, Operator, Origin, Phase, PlaybookSpec, PlaybookStep, PlaybookStepSpec,
-    Proposal, Remediation, RemediationSpec, RemediationStatus, RollbackTo, RollbackWorkload, Span, Transition, Undo,
-    Verify,
+    Action, Approval, ApprovalDecision, ApprovalSpec, Condition, Kind, Match, ObjectRef, Operator, Origin, Phase,
+    PlaybookSpec, PlaybookStep, PlaybookStepSpec, Proposal, Remediation, RemediationSpec, RemediationStatus,
+    RollbackTo, RollbackWorkload, Span, Tier, Transition, Undo, Verify,
 };
 
 /// Seconds after 2026-01-05 12:00:00.
@@ -79,4 +79,24 @@ pub(crate) fn remediation(number: u32, phase: Phase) -> Remediation {
     status.history.push(Transition { at: at(0), phase, reason: "in a test".to_owned() });
     remediation.status = Some(status);
     remediation
+}
+
+/// An Approval by `who`, made so many seconds after [`at`]'s beginning, of a digest of d's.
+pub(crate) fn approval(name: &str, remediation: &str, who: &str, seconds: i64) -> Approval {
+    let spec = ApprovalSpec {
+        remediation: remediation.to_owned(),
+        digest: "d".repeat(64),
+        decision: ApprovalDecision::Approve,
+        tier: Tier::Medium,
+        namespace: Some("shop".to_owned()),
+        approver: who.to_owned(),
+        groups: vec!["sre".to_owned()],
+        reason: "looked at it".to_owned(),
+    };
+    let mut approval = Approval::new(name, spec);
+    approval.metadata.namespace = Some("evenkeel".to_owned());
+    approval.metadata.uid = Some(format!("uid-of-{name}-{remediation}"));
+    let created = k8s_openapi::jiff::Timestamp::from_second(at(seconds).timestamp()).unwrap();
+    approval.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
+    approval
 }

@@ -116,6 +116,7 @@ impl Plane {
                 let Some(name) = queue.take(now) else { break };
                 match self.index().get(&name) {
                     Some(remediation) => {
+                        self.approvals.seen(&name);
                         let plane = Arc::clone(&self);
                         workers.spawn(async move { (name, Box::pin(plane.advance(&remediation)).await) });
                     }
@@ -141,7 +142,7 @@ impl Plane {
                     // The watch tells of our own writes too, and may be faster than their answers.
                     let known = self.index().get(&name).map(|remediation| remediation.resource_version());
                     let ours = self.saved().get(&name).cloned();
-                    queue.done(&name, next, known != ours);
+                    queue.done(&name, next, known != ours || self.approvals.has_news(&name));
                     if next.is_none() {
                         self.saved().remove(&name);
                     }
@@ -149,6 +150,7 @@ impl Plane {
                 asked = asks.recv() => match asked {
                     Some(name) if self.index().get(&name).is_some() => queue.ask(&name, self.now()),
                     Some(name) => {
+                        self.approvals.seen(&name);
                         trouble.remove(&name);
                         queue.forget(&name);
                     }
@@ -198,11 +200,26 @@ impl Plane {
 
     /// Deletes what need not be kept.
     async fn tidy(&self) {
-        let expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
-        for remediation in expendable.into_iter().take(TIDY_AT_MOST) {
+        self.recorder.forget_all_but(|name| self.index().get(name).is_some());
+        let mut expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
+        expendable.truncate(TIDY_AT_MOST);
+        for remediation in self.sealed(expendable).await {
             if let Err(error) = self.remediations.delete(&remediation).await {
                 self.metrics.error("tidy");
                 tracing::warn!(remediation = remediation.name_any(), %error, "not deleted; tried again later");
+                return;
+            }
+        }
+        if !*self.listed.borrow() {
+            return;
+        }
+        // An approval of what is not there is no use, once it can't only be that we have not heard of it.
+        let before = self.now() - chrono::Duration::hours(2);
+        let orphans = self.approvals.orphans(before, |name| self.index().contains(name));
+        for approval in orphans.into_iter().take(TIDY_AT_MOST) {
+            if let Err(error) = self.approvals.delete(&approval).await {
+                self.metrics.error("tidy");
+                tracing::warn!(approval = approval.name_any(), %error, "not deleted; tried again later");
                 return;
             }
         }

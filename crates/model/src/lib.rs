@@ -2,6 +2,7 @@
 //! their lifecycle. Pure: no clock, no randomness, no I/O.
 
 mod action;
+mod approval;
 mod clock;
 mod digest;
 mod evidence;
@@ -21,6 +22,10 @@ mod windows;
 
 pub use action::{
     Action, ActionName, Empty, Escalate, EscalationSeverity, Notify, RollbackTo, RollbackWorkload, ScaleWorkload,
+};
+pub use approval::{
+    APPROVE_GROUP, APPROVE_RESOURCE, APPROVE_VERB, Approval, ApprovalDecision, ApprovalGuard, ApprovalSpec, Asked,
+    GivenApproval, MAX_REFUSED_APPROVALS, RefusedApproval, SLACK_APPROVER, Signed,
 };
 pub use clock::{Clock, FixedClock};
 pub use digest::{digest, digest_parts, short_digest};
@@ -68,8 +73,14 @@ mod tests {
     /// Everything the API server reads of our types; a change is seen in review, and is additive only.
     #[test]
     fn the_custom_resources_have_structural_schemas() {
-        for crd in [crate::Playbook::crd(), crate::ActionPolicy::crd(), crate::Remediation::crd(), crate::Ledger::crd()]
-        {
+        let all = [
+            crate::Playbook::crd(),
+            crate::ActionPolicy::crd(),
+            crate::Remediation::crd(),
+            crate::Approval::crd(),
+            crate::Ledger::crd(),
+        ];
+        for crd in all {
             let name = crd.spec.names.kind.clone();
             insta::assert_json_snapshot!(name, crd);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Recorded, not judged yet.
     Proposed,
-    /// Policy says no.
+    /// Policy says no, or a person.
     Denied,
     /// Policy says not yet.
     Deferred,
@@ -135,7 +135,7 @@ impl std::fmt::Display for Phase {
 /// What happens to a Remediation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Policy says no.
+    /// Policy says no, or a person.
     Deny,
     /// Policy says not yet.
     Defer,
@@ -229,7 +229,7 @@ impl Phase {
         use Step as S;
         let waiting = self.is_waiting();
         Ok(match (self, step) {
-            (P::Proposed | P::Authorized | P::Claimed, S::Deny) => P::Denied,
+            (P::Proposed | P::AwaitingApproval | P::Authorized | P::Claimed, S::Deny) => P::Denied,
             (P::Proposed | P::Authorized | P::Claimed, S::Defer) => P::Deferred,
             (P::Proposed | P::Authorized | P::Claimed, S::AskPeople) => P::AwaitingApproval,
             (P::Proposed, S::Authorize) => P::Authorized,

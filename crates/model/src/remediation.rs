@@ -3,6 +3,7 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::approval::Asked;
 use crate::lifecycle::Phase;
 use crate::object::ObjectRef;
 use crate::playbook::{Diagnose, PlaybookSpec, Step};
@@ -44,13 +45,17 @@ pub struct RemediationSpec {
     /// The questions that the step's verification needs, of the same playbook.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diagnose: Vec<Diagnose>,
+    /// The Kubernetes user who asked for it, where a person did: one who can't approve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub requested_by: Option<String>,
 }
 
 impl RemediationSpec {
     /// A spec with its title.
     pub fn new(proposal: Proposal) -> Self {
         let title = format!("{} {}", proposal.action.name(), proposal.target);
-        Self { title, proposal, step: None, diagnose: Vec::new() }
+        Self { title, proposal, step: None, diagnose: Vec::new(), requested_by: None }
     }
 
     /// With the step of `playbook` that the proposal names, and the questions its verification needs.
@@ -85,6 +90,9 @@ pub struct RemediationStatus {
     /// What the policies said last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// What people are asked, and what they have answered; absent when they need not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Asked>,
     /// Not to be reconsidered before, for Deferred.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
@@ -215,6 +223,7 @@ impl RemediationStatus {
             reason: reason.clone(),
             history: vec![Transition { at, phase: Phase::Proposed, reason }],
             verdict: None,
+            approval: None,
             not_before: None,
             claim: None,
             plan: None,

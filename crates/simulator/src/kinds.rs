@@ -102,6 +102,22 @@ const BUILT_IN: &[Row] = &[
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", CLUSTER, &[]),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", NAMESPACED, &[]),
     ("networking.k8s.io", "v1", "Ingress", "ingresses", NAMESPACED, &["status"]),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        CLUSTER,
+        &["status"],
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        CLUSTER,
+        &[],
+    ),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", CLUSTER, &["status"]),
 ];
 

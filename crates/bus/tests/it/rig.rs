@@ -54,6 +54,7 @@ pub(crate) fn options(max_messages: Option<u64>) -> BusOptions {
         signals: limits,
         proposals: limits,
         outcomes: limits,
+        audit: limits,
         wake_ups: limits,
         dead: limits,
         incidents_bytes: 32 * MIB,

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::look::{Considered, Look};
 use crate::actions::{self, PlanError};
+use crate::events::Say;
 use crate::plane::{Draft, DriveError, Next, Plane};
 
 /// The largest request that is written down, bytes of JSON.
@@ -39,6 +40,12 @@ impl Plane {
         if expires_at <= now {
             let reason = format!("its time ran out at {expires_at}; before: {}", draft.status.reason);
             return self.settle(draft, Step::Expire, reason, None).await;
+        }
+        if let Some(reason) = self.recorder.is_behind() {
+            return match draft.phase() {
+                Phase::Deferred => Ok(Next::At((now + self.config.retry.chrono()).min(expires_at))),
+                _ => self.settle(draft, Step::Defer, reason, None).await,
+            };
         }
         if draft.phase() == Phase::Deferred {
             if let Some(not_before) = draft.status.not_before.filter(|not_before| now < *not_before) {
@@ -70,8 +77,11 @@ impl Plane {
         if draft.status.verdict.is_none() && !self.unindicated().contains_key(&draft.name()) {
             self.metrics.decided_after((now - proposal.proposed_at).to_std().unwrap_or_default());
         }
-        let (judgement, why) = match self.weigh(&mut draft, &look) {
+        let (judgement, why) = match self.weigh_with_people(&mut draft, &look, false).await? {
             Weighed::Go { judgement, why } => (judgement, why),
+            Weighed::AskPeople { reason, .. } => {
+                return Ok(Ready::Settled(self.settle(draft, Step::AskPeople, reason, None).await?));
+            }
             Weighed::NotIndicated { reason } => {
                 return Ok(Ready::Settled(match self.patience_ends(&draft) {
                     Some(again) => Next::At(again),
@@ -83,7 +93,8 @@ impl Plane {
             }
         };
         if draft.phase() == Phase::Proposed {
-            draft.step(Step::Authorize, now, "allowed by policy")?;
+            let by = if judgement.approvers == 0 { "allowed by policy" } else { why.as_str() };
+            draft.step(Step::Authorize, now, by)?;
         }
         // (1) The root, and every scope that counts.
         match self.claim(&draft, Some(&judgement)).await? {
@@ -100,7 +111,7 @@ impl Plane {
             draft.step(Step::Claim, self.now(), "holds its root")?;
         }
         let name = draft.name();
-        let draft = match Box::pin(self.plan_under_claim(draft, &proposal, look, why)).await {
+        let draft = match Box::pin(self.plan_under_claim(draft, &proposal, look, judgement, why)).await {
             Ok(Ready::Act(draft)) => draft,
             Ok(settled) => return Ok(settled),
             Err(error) => {
@@ -120,6 +131,7 @@ impl Plane {
         mut draft: Draft,
         proposal: &Proposal,
         mut look: Look,
+        mut judgement: Judgement,
         mut why: String,
     ) -> Result<Ready, DriveError> {
         if let Some(trouble) = self.ledger.clock_trouble() {
@@ -128,8 +140,11 @@ impl Plane {
         // (2) Now that nobody else of us acts on it: is it what it was?
         if !self.is_unchanged(proposal, &look).await? {
             look = self.look(proposal).await?;
-            why = match self.weigh(&mut draft, &look) {
-                Weighed::Go { why, .. } => why,
+            (judgement, why) = match self.weigh_with_people(&mut draft, &look, true).await? {
+                Weighed::Go { judgement, why } => (judgement, why),
+                Weighed::AskPeople { reason, .. } => {
+                    return Ok(Ready::Settled(self.settle(draft, Step::AskPeople, reason, None).await?));
+                }
                 Weighed::NotIndicated { reason } => {
                     return Ok(Ready::Settled(match self.patience_ends(&draft) {
                         Some(again) => self.settle(draft, Step::Defer, reason, Some(again)).await?,
@@ -145,6 +160,15 @@ impl Plane {
             Ok(plan) => plan,
             Err(reason) => return Ok(Ready::Settled(self.settle(draft, Step::Deny, reason, None).await?)),
         };
+        // Of the target as the request was made of it: whoever signed must have signed that, and still may.
+        if let Err(weighed) = self.still_approved(&mut draft, &look, &judgement).await? {
+            let (step, reason) = match weighed {
+                Weighed::Settle { step, reason, .. } => (step, reason),
+                Weighed::AskPeople { reason, .. } | Weighed::NotIndicated { reason } => (Step::AskPeople, reason),
+                Weighed::Go { why, .. } => (Step::AskPeople, why),
+            };
+            return Ok(Ready::Settled(self.settle(draft, step, reason, None).await?));
+        }
         // (3) What is going to be sent, and how it is taken back.
         draft.step(Step::Begin, self.now(), format!("{why}: {}", plan.changes.join(", ")))?;
         draft.status.plan = Some(plan);
@@ -165,6 +189,9 @@ impl Plane {
         let (judgement, weighed) = match self.consider(draft.proposal(), look) {
             Considered::Go { judgement, why } => (Some(judgement.clone()), Weighed::Go { judgement, why }),
             Considered::NotIndicated { judgement, reason } => (Some(judgement), Weighed::NotIndicated { reason }),
+            Considered::AskPeople { judgement, why, reason } => {
+                (Some(judgement.clone()), Weighed::AskPeople { judgement, why, reason })
+            }
             Considered::Settle { judgement, step, reason, not_before } => {
                 (judgement, Weighed::Settle { step, reason, not_before })
             }
@@ -226,15 +253,19 @@ impl Plane {
     /// Makes the request. `Err` says why none can be made.
     pub(super) async fn plan(&self, draft: &Draft, look: &Look) -> Result<Result<Plan, String>, DriveError> {
         let epoch = draft.status.claim.as_ref().map(|claim| claim.epoch).unwrap_or_default();
-        let stamp = Stamp::new(draft.name(), epoch);
+        self.plan_at(draft, look, &Stamp::new(draft.name(), epoch), self.now()).await
+    }
+
+    /// As [`Plane::plan`], with a stamp and a time.
+    pub(super) async fn plan_at(
+        &self,
+        draft: &Draft,
+        look: &Look,
+        stamp: &Stamp,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Plan, String>, DriveError> {
         let proposal = draft.proposal();
-        let context = actions::Context {
-            client: &self.reader,
-            proposal,
-            snapshot: &look.snapshot,
-            stamp: &stamp,
-            now: self.now(),
-        };
+        let context = actions::Context { client: &self.reader, proposal, snapshot: &look.snapshot, stamp, now };
         let action = actions::for_action(&proposal.action);
         let planned = async {
             match action.plan(context).await {
@@ -282,7 +313,13 @@ impl Plane {
         }
         let draft = self.save(draft).await?;
         match draft.phase() {
-            Phase::AwaitingApproval => Ok(Next::At(next_look(now, now).min(expires_at))),
+            Phase::AwaitingApproval => {
+                let (name, proposal) = (draft.name(), draft.proposal());
+                let note = format!("{}. evenkeel approve {name}, or deny", draft.status.reason);
+                let say = Say { remediation: &name, proposal, phase: Phase::AwaitingApproval, note };
+                self.events.try_say(&say).await;
+                Ok(Next::At(next_look(now, now).min(expires_at)))
+            }
             _ => self.finish(draft).await,
         }
     }
@@ -301,6 +338,7 @@ enum Ready {
 pub(super) enum Weighed {
     Go { judgement: Judgement, why: String },
     NotIndicated { reason: String },
+    AskPeople { judgement: Judgement, why: String, reason: String },
     Settle { step: Step, reason: String, not_before: Option<DateTime<Utc>> },
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Considered {
     Go { judgement: Judgement, why: String },
     /// The target does not need it as far as this one look tells, and why.
     NotIndicated { judgement: Judgement, reason: String },
+    /// It should be done, and people decide.
+    AskPeople { judgement: Judgement, why: String, reason: String },
     /// It ends, or waits, in another phase.
     Settle { judgement: Option<Judgement>, step: Step, reason: String, not_before: Option<DateTime<Utc>> },
 }
@@ -171,7 +173,7 @@ impl Plane {
             }
             Decision::NeedsApproval { tier } => {
                 let reason = format!("{why}; people decide ({tier:?}): {}", said());
-                settle(Some(judgement), Step::AskPeople, reason)
+                Considered::AskPeople { judgement, why, reason }
             }
             Decision::Defer { until } => {
                 let (reason, not_before) = (said(), Some(until));

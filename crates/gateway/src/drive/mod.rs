@@ -41,6 +41,7 @@
 //! it means that nothing was done: Failed, and what was debited is given back.
 
 mod act;
+mod approve;
 mod begin;
 mod look;
 mod ownership;
@@ -51,6 +52,7 @@ mod watch;
 
 use std::sync::Arc;
 
+pub(crate) use approve::Content;
 use evenkeel_model::{Phase, Remediation};
 
 use crate::plane::{Draft, DriveError, Next, Plane};

@@ -73,21 +73,28 @@ impl Plane {
         self.save(draft).await
     }
 
-    /// People decide; nobody has until it expires. (Approvals are a capability of their own.) Whether
-    /// they are needed is looked at meanwhile: pods that crash again and again are available for a
-    /// moment, and what is not available can't be taken away. It is judged as any other is, so what
-    /// is available whenever it is looked at waits to the end.
+    /// People decide. Whether they are needed is looked at meanwhile: pods that crash again and again are available
+    /// for a moment, and what is not available can't be taken away. It is judged as any other is, so what is
+    /// available whenever it is looked at waits to the end. What would be done is looked at, too: when it is not what
+    /// people were asked to sign any more, they are asked anew.
     pub(super) async fn await_people(&self, mut draft: Draft) -> Result<Next, DriveError> {
         let (now, expires_at) = (self.now(), draft.proposal().expires_at);
         if now >= expires_at {
-            let reason = format!("nobody approved it before {expires_at}");
+            let approval = draft.status.approval.as_ref();
+            let had = approval.map_or_else(String::new, |it| format!(" ({} of {} did)", it.given.len(), it.approvers));
+            let reason = format!("nobody approved it before {expires_at}{had}");
             return self.settle(draft, Step::Expire, reason, None).await;
         }
         let look = self.look(draft.proposal()).await?;
-        match self.weigh(&mut draft, &look) {
-            Weighed::Settle { step: Step::AskPeople, .. } => {
+        match self.weigh_with_people(&mut draft, &look, false).await? {
+            Weighed::Settle { step: Step::AskPeople, reason, .. } | Weighed::AskPeople { reason, .. } => {
                 let asked = draft.status.history.iter().find(|entry| entry.phase == Phase::AwaitingApproval);
                 let since = asked.map_or(now, |entry| entry.at);
+                let before = draft.remediation().status.as_ref().and_then(|status| status.approval.as_ref());
+                if before != draft.status.approval.as_ref() {
+                    draft.status.reason = redact::text(&reason);
+                    self.save(draft).await?;
+                }
                 let again = next_look(since, now).min(now + self.config.retry.chrono());
                 Ok(Next::At(again.min(expires_at)))
             }
@@ -95,8 +102,16 @@ impl Plane {
                 Some(again) => Ok(Next::At(again.min(expires_at))),
                 None => self.settle(draft, Step::FindObsolete, reason, None).await,
             },
-            Weighed::Settle { step: Step::FindObsolete, reason, .. } => {
-                self.settle(draft, Step::FindObsolete, reason, None).await
+            Weighed::Settle { step: step @ (Step::FindObsolete | Step::Deny), reason, .. } => {
+                self.settle(draft, step, reason, None).await
+            }
+            Weighed::Go { judgement, why } if judgement.approvers > 0 => {
+                draft.step(Step::Reconsider, now, why)?;
+                self.begin_on(draft, Some(look)).await
+            }
+            // Nothing new begins; it waits on.
+            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
+                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
             }
             Weighed::Go { .. } | Weighed::Settle { .. } => {
                 draft.step(Step::Reconsider, now, "looked at again: it need not wait for people any more")?;

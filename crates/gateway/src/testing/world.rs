@@ -211,12 +211,23 @@ impl World {
         }
         let (code, answer) = match result {
             Ok(answer) => (200, answer),
+            Err(403) if parts.uri.path().ends_with("/approvals") => (403, refused_by_admission()),
             Err(code) => (code, status(code)),
         };
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let body = Full::new(Bytes::from(answer.to_string())).map_err(|never| match never {}).boxed_unsync();
         Ok(Response::builder().status(code).header("date", date).body(body).unwrap())
     }
+}
+
+/// What an API server says of an Approval that the gateway forges.
+fn refused_by_admission() -> Value {
+    let mut status = status(403);
+    status["message"] = json!(
+        "approvals.evenkeel.dev \"self-test\" is forbidden: ValidatingAdmissionPolicy 'evenkeel-approvals' with binding \
+         'evenkeel-approvals' denied request: evenkeel: a gateway approves nothing itself"
+    );
+    status
 }
 
 fn status(code: u16) -> Value {
@@ -274,6 +285,14 @@ impl State {
             "POST" if path.ends_with("/eviction") => {
                 self.delete(path.trim_end_matches("/eviction"), &body["deleteOptions"], dry)
             }
+            // Everybody may, but for strangers.
+            "POST" if path.ends_with("/subjectaccessreviews") => {
+                let may = !body["spec"]["user"].as_str().unwrap_or_default().starts_with("stranger");
+                let mut review = body;
+                review["status"] = json!({"allowed": may});
+                Ok(review)
+            }
+            "POST" if path.ends_with("/approvals") && self.guards_approvals() => Err(403),
             "POST" => {
                 let name = body["metadata"]["name"].as_str().ok_or(422_u16)?.to_owned();
                 let path = format!("{path}/{name}");
@@ -309,6 +328,13 @@ impl State {
             "DELETE" => self.delete(path, &body, dry),
             _ => Err(405),
         }
+    }
+
+    /// Whether admission refuses forged Approvals: policy and binding are there.
+    fn guards_approvals(&self) -> bool {
+        let is_there =
+            |kind: &str| self.objects.keys().any(|path| path.ends_with(&format!("/{kind}/evenkeel-approvals")));
+        is_there("validatingadmissionpolicies") && is_there("validatingadmissionpolicybindings")
     }
 
     fn read(&self, path: &str) -> Result<Value, u16> {

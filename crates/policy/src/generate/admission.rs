@@ -140,7 +140,7 @@ pub fn admission(policies: &[PolicySource], engine: &str, protected: &Protected,
     [policy, binding]
 }
 
-fn rule(expression: &str, message: &str) -> Value {
+pub(super) fn rule(expression: &str, message: &str) -> Value {
     json!({ "expression": expression, "message": format!("evenkeel: {message}"), "reason": "Forbidden" })
 }
 
@@ -303,7 +303,7 @@ fn list(items: &[&str]) -> String {
 }
 
 /// As CEL writes a string.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let mut quoted = String::from("'");
     for c in text.chars() {
         match c {

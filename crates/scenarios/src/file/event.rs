@@ -37,6 +37,12 @@ pub struct Event {
     /// Writes annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotate: Option<Annotate>,
+    /// Approves what is asked about an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Object>,
+    /// Denies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Object>,
     /// Pauses a Deployment's rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Object>,
@@ -100,6 +106,8 @@ impl Event {
             ("apply", self.apply.is_some()),
             ("patch", self.patch.is_some()),
             ("annotate", self.annotate.is_some()),
+            ("approve", self.approve.is_some()),
+            ("deny", self.deny.is_some()),
             ("pause", self.pause.is_some()),
             ("resume", self.resume.is_some()),
             ("killPod", self.kill_pod.is_some()),

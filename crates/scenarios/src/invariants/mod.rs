@@ -3,6 +3,7 @@
 //! Each is worked out anew from the API server's request log, the policies, the Remediations and the bus: never from
 //! the ledger or from what the engine says of itself, which are what is being checked.
 
+mod audit;
 mod budgets;
 mod effects;
 mod harm;
@@ -14,7 +15,7 @@ mod targets;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ActionPolicySpec, Mode, Outcome, Signal};
+use evenkeel_model::{ActionPolicySpec, ApprovalDecision, Mode, Outcome, Signal};
 
 use crate::runner::{RunReport, Violation, WriteSeen};
 
@@ -30,6 +31,19 @@ pub(crate) struct Seen<'a> {
     pub(crate) taken: &'a [(String, DateTime<Utc>)],
     /// Whether the scenario or chance touched anything between two times.
     pub(crate) disturbed: &'a [DateTime<Utc>],
+    /// What people answered when they were asked.
+    pub(crate) answers: &'a [Answer],
+}
+
+/// One person's answer, as the API server's log has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) at: DateTime<Utc>,
+    /// Who.
+    pub(crate) by: String,
+    /// About which Remediation.
+    pub(crate) remediation: String,
+    pub(crate) decision: ApprovalDecision,
 }
 
 impl Seen<'_> {
@@ -52,6 +66,7 @@ pub(crate) fn violated(seen: &Seen<'_>) -> Vec<Violation> {
     found.extend(targets::wrong(seen));
     found.extend(outcomes::missing(seen));
     found.extend(outcomes::lost(seen));
+    found.extend(audit::untold(seen));
     found.sort();
     found.dedup();
     found

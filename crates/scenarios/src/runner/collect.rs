@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use evenkeel_bus::{Bus as _, MemoryBus, Stream};
 use evenkeel_cluster::Stamp;
-use evenkeel_model::{ActionName, Kind, ObjectRef, Outcome, Proposal, Remediation, STAMP_ANNOTATION, Signal};
+use evenkeel_model::{
+    ActionName, ApprovalSpec, Kind, ObjectRef, Outcome, Proposal, Remediation, STAMP_ANNOTATION, Signal,
+};
 use evenkeel_simulator::{Entry, Simulator};
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
@@ -13,6 +15,7 @@ use serde_json::Value;
 use super::report::{PhaseSeen, Proposed, RemediationSeen, SignalSeen, WriteSeen};
 use crate::engine;
 use crate::file::Plane;
+use crate::invariants::Answer;
 
 /// Messages of a stream with the time at which they were stored.
 pub(crate) async fn messages<T: DeserializeOwned>(bus: &MemoryBus, stream: Stream) -> Vec<(DateTime<Utc>, T)> {
@@ -96,6 +99,21 @@ pub(crate) fn remediation(remediation: &Remediation) -> RemediationSeen {
             })
             .collect(),
     }
+}
+
+/// What people answered, of themselves: the API server knows who they are.
+pub(crate) fn answers(simulator: &Simulator) -> Vec<Answer> {
+    let users = [Plane::Observer, Plane::Reasoner, Plane::Gateway].map(engine::user);
+    let log = simulator.log();
+    let made = log.iter().filter(|entry| {
+        let is_approval = entry.key.resource.as_str() == "approvals.evenkeel.dev" && entry.verb == "create";
+        is_approval && entry.code == 201 && !entry.dry_run && !users.contains(&entry.user)
+    });
+    let answer = made.filter_map(|entry| {
+        let spec: ApprovalSpec = serde_json::from_value(entry.body.get("spec")?.clone()).ok()?;
+        Some(Answer { at: entry.at, by: entry.user.clone(), remediation: spec.remediation, decision: spec.decision })
+    });
+    answer.collect()
 }
 
 /// The engine's changes of the cluster: what is no dry-run, no object of its own, no Event.

@@ -201,6 +201,10 @@ async fn conclude(
         repaired_at,
         requests: engine.requests(),
         calls: engine.calls(),
+        audit: match engine.audit() {
+            Some(log) => Some(log.seen().await),
+            None => None,
+        },
         violations: Vec::new(),
         trace: Vec::new(),
     };
@@ -220,6 +224,7 @@ async fn conclude(
         outcomes: &outcomes,
         taken: &taken,
         disturbed: &disturbed,
+        answers: &collect::answers(simulator),
     }));
     let faults = incidents.iter().filter(|it| it.is_fault);
     violations.extend(faults.map(|it| Violation::new("planes run", format!("{} {} at {}", it.id, it.what, it.at))));

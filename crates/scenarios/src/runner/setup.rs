@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use evenkeel_model::{ActionPolicy, Ledger, Playbook, Remediation};
+use evenkeel_model::{ActionPolicy, Approval, Ledger, Playbook, Remediation};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -17,6 +17,9 @@ pub(crate) async fn set_up(scenario: &Scenario, admin: &Person) -> Result<(), Se
         admin.create(crd).await?;
     }
     admin.create(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } })).await?;
+    for object in evenkeel_policy::generate::approvals(NAMESPACE) {
+        admin.create(&object).await?;
+    }
     for playbook in &scenario.playbooks {
         let object = serde_json::to_value(Playbook::new(&playbook.name, playbook.spec.clone()))?;
         admin.create(&object).await?;
@@ -62,6 +65,6 @@ pub(crate) enum SetUpError {
 
 /// Made once: thousands of runs have the same.
 static CRDS: LazyLock<Result<Vec<Value>, String>> = LazyLock::new(|| {
-    let all = [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Ledger::crd()];
+    let all = [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Approval::crd(), Ledger::crd()];
     all.iter().map(|crd| serde_json::to_value(crd).map_err(|error| error.to_string())).collect()
 });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Trouble;
-use evenkeel_model::{Kind, ObjectRef};
+use evenkeel_model::{ApprovalDecision, ApprovalSpec, Kind, ObjectRef, Phase, Remediation};
 use evenkeel_simulator::Simulator;
 use http::Request;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::monitoring;
 use super::people::{Person, Refused};
 use super::report::EventSeen;
 use super::trouble::Troubles;
-use crate::engine::Engine;
+use crate::engine::{Engine, NAMESPACE};
 use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats};
 
 /// An alert that the webhook took.
@@ -89,6 +89,11 @@ impl Stage {
         if let Some(annotate) = &event.annotate {
             let annotations = json!({ "metadata": { "annotations": annotate.annotations } });
             person.merge(&path(&annotate.object.0), &annotations).await?;
+        }
+        for (object, decision) in [(&event.approve, ApprovalDecision::Approve), (&event.deny, ApprovalDecision::Deny)] {
+            if let Some(object) = object {
+                self.decide(&person, event.by.as_deref().unwrap_or("ana"), &object.0, decision).await?;
+            }
         }
         for (object, paused) in [(&event.pause, true), (&event.resume, false)] {
             if let Some(object) = object {
@@ -192,6 +197,48 @@ impl Stage {
             Some(ObjectRef::namespaced(Kind::Pod, namespace, name))
         });
         pods.collect()
+    }
+
+    /// What `evenkeel approve` and `deny` do: signs what is asked about an object now.
+    async fn decide(
+        &self,
+        person: &Person,
+        name: &str,
+        object: &ObjectRef,
+        decision: ApprovalDecision,
+    ) -> Result<(), Refused> {
+        let all = self.simulator.list("remediations.evenkeel.dev");
+        let all = all.iter().filter_map(|it| serde_json::from_value::<Remediation>((**it).clone()).ok());
+        let waits = |it: &Remediation| {
+            it.spec.proposal.target.is_same(object)
+                && it.status.as_ref().is_some_and(|status| status.phase == Phase::AwaitingApproval)
+        };
+        let asked = all.filter(waits).find_map(|it| {
+            let asked = it.status.as_ref()?.approval.clone()?;
+            Some((it.metadata.name.unwrap_or_default(), it.spec.proposal.target.namespace, asked))
+        });
+        let Some((remediation, namespace, asked)) = asked else {
+            self.note(format!("nobody is asked about {object}"));
+            return Ok(());
+        };
+        let spec = ApprovalSpec {
+            digest: asked.digest,
+            decision,
+            tier: asked.tier,
+            namespace,
+            approver: name.to_owned(),
+            groups: Vec::new(),
+            reason: "as the scenario says".to_owned(),
+            remediation: remediation.clone(),
+        };
+        let approval = json!({
+            "apiVersion": "evenkeel.dev/v1alpha1",
+            "kind": "Approval",
+            "metadata": { "generateName": format!("{remediation}-"), "namespace": NAMESPACE },
+            "spec": spec,
+        });
+        let path = format!("/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/approvals");
+        person.post(&path, &approval).await.map(drop)
     }
 
     async fn kill_pods(&self, person: &Person, kill: &KillPod) -> Result<(), Refused> {

@@ -9,6 +9,7 @@ mod json_patch;
 mod list;
 mod managed_fields;
 mod merge;
+mod reviews;
 mod rules;
 mod selector;
 mod serve;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use intercept::{Call, Decision, Fuse, Intercept};
 pub(crate) use json_patch::Patch;
+pub(crate) use reviews::EVERYBODY;
 #[allow(unused_imports, reason = "controllers select with it")]
 pub(crate) use selector::LabelSelector;
 pub(crate) use service::client;

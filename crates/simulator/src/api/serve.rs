@@ -94,7 +94,8 @@ impl Request {
     }
 
     pub(super) fn is_mutating(&self) -> bool {
-        matches!(self.path, Path::Objects(_)) && !matches!(self.verb(), "get" | "list" | "watch")
+        let Path::Objects(place) = &self.path else { return false };
+        !matches!(self.verb(), "get" | "list" | "watch") && !super::reviews::is_review(place)
     }
 
     /// The object it is about; of a create, as its body names it.
@@ -210,6 +211,9 @@ impl State {
             path if request.method == Method::GET => return discovery::answer(self, path),
             _ => return Err(Failure::method_not_allowed()),
         };
+        if let Some(answer) = super::reviews::answer(request, place) {
+            return answer;
+        }
         let Some(kind) = self.kinds.served(&place.group, &place.version, &place.plural).cloned() else {
             if self.kinds.iter().any(|kind| kind.group == place.group && kind.version == place.version) {
                 return Err(Failure::no_such_resource());

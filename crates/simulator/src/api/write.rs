@@ -57,6 +57,7 @@ impl State {
         set(&mut object, "/metadata/uid", json!(uid));
         set(&mut object, "/metadata/creationTimestamp", rfc3339(self.now()));
         crate::schema::admit(self, &kind, Part::Main, &mut object, None)?;
+        crate::schema::admit_by_policies(self, by.user, &kind, &object)?;
         let key = Key::new(resource.clone(), namespace, &name);
         if self.store.get(&key).is_some() {
             return Err(Failure::already_exists(&key));

@@ -59,6 +59,7 @@ fn admit_built_in(state: &mut State, kind: &Kind, object: &mut Value, old: Optio
     tidy::tidy(kind, object);
     builtin::default(kind, object)?;
     crate::controllers::refuse_unmodelled(kind, object)?;
+    admission::policies::admit(kind, object)?;
     if old.is_none() {
         admission::mutate(state, kind, object)?;
     }
@@ -72,6 +73,14 @@ fn admit_built_in(state: &mut State, kind: &Kind, object: &mut Value, old: Optio
         admission::validate(state, kind, object)?;
     }
     Ok(())
+}
+
+/// What admission policies say of a new object that is otherwise as it has to be.
+///
+/// # Errors
+/// 403.
+pub(crate) fn admit_by_policies(state: &State, user: &str, kind: &Kind, object: &Value) -> Result<(), Failure> {
+    admission::policies::validate(state, user, kind, object)
 }
 
 /// Follows a write: a CustomResourceDefinition is served from now on, and established.

@@ -1,6 +1,7 @@
 //! The drive against an API server in memory: what is sent in which order, and what becomes of it
 //! when anything breaks.
 
+mod approvals;
 mod broken;
 mod owners;
 mod waiting;
@@ -109,6 +110,7 @@ impl Bench {
             writer: world.client(),
             playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            audit: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }

@@ -3,6 +3,7 @@
 mod limits;
 mod namespace;
 mod pods;
+pub(crate) mod policies;
 mod quota;
 
 use serde_json::Value;

@@ -1,0 +1,175 @@
+//! Approvals as they are on the API server, and what they are worth: whether admission answers for who wrote them
+//! ([`guard`]), which of them count ([`tally`]), and whether their authors may approve (asked by SubjectAccessReview).
+
+mod guard;
+mod index;
+pub(crate) mod tally;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use evenkeel_model::{
+    APPROVE_GROUP, APPROVE_RESOURCE, APPROVE_VERB, Approval, ApprovalGuard, ApprovalSpec, Clock, Tier,
+};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, ResourceExt as _};
+
+use self::guard::Guard;
+use self::index::Index;
+use crate::error::ApiError;
+
+pub(crate) struct Approvals {
+    reader: Api<DynamicObject>,
+    writer: Api<Approval>,
+    reviews: Api<SubjectAccessReview>,
+    guard: Guard,
+    timeout: Duration,
+    index: Mutex<Index>,
+}
+
+impl Approvals {
+    pub(crate) fn new(
+        reader: Client,
+        writer: Client,
+        namespace: &str,
+        clock: Arc<dyn Clock>,
+        timeout: Duration,
+    ) -> Self {
+        let resource = ApiResource::erase::<Approval>(&());
+        Self {
+            reader: Api::namespaced_with(reader.clone(), namespace, &resource),
+            guard: Guard::new(reader.clone(), writer.clone(), namespace, clock, timeout),
+            writer: Api::namespaced(writer, namespace),
+            reviews: Api::all(reader),
+            timeout,
+            index: Mutex::default(),
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the watch would tell.
+    #[cfg(test)]
+    pub(crate) fn put(&self, approval: Approval) {
+        self.index().apply(Arc::new(approval));
+    }
+
+    /// Those for a Remediation that are known, oldest first.
+    pub(crate) fn of(&self, remediation: &str) -> Vec<Arc<Approval>> {
+        self.index().of(remediation)
+    }
+
+    /// A Remediation is about to be looked at.
+    pub(crate) fn seen(&self, remediation: &str) {
+        self.index().seen(remediation);
+    }
+
+    /// Whether an Approval of it came or went since.
+    pub(crate) fn has_news(&self, remediation: &str) -> bool {
+        self.index().has_news(remediation)
+    }
+
+    /// Whether that it does not count, for this reason, is news.
+    pub(crate) fn is_first_refusal(&self, approval: &Approval, reason: &str) -> bool {
+        self.index().refuse(&approval.name_any(), reason)
+    }
+
+    /// The admission policy as it holds now, or why it can't be said to.
+    ///
+    /// # Errors
+    /// When the API server can't be asked.
+    pub(crate) async fn guard(&self) -> Result<Result<ApprovalGuard, String>, ApiError> {
+        self.guard.check().await
+    }
+
+    /// Whether it is there as it was.
+    pub(crate) async fn is_there(&self, approval: &Approval) -> Result<bool, ApiError> {
+        let name = approval.name_any();
+        let what = || format!("reading approval {name}");
+        let found = bounded(self.timeout, what, self.reader.get_metadata_opt(&name)).await?;
+        Ok(found.is_some_and(|found| found.metadata.uid == approval.metadata.uid))
+    }
+
+    /// Whether the API server lets the author approve, as its authority stands now.
+    pub(crate) async fn may(
+        &self,
+        spec: &ApprovalSpec,
+        tier: Tier,
+        namespace: Option<&str>,
+    ) -> Result<Result<(), String>, ApiError> {
+        let person = spec.person();
+        let attributes = ResourceAttributes {
+            group: Some(APPROVE_GROUP.to_owned()),
+            version: Some("*".to_owned()),
+            resource: Some(APPROVE_RESOURCE.to_owned()),
+            name: Some(tier.resource_name().to_owned()),
+            verb: Some(APPROVE_VERB.to_owned()),
+            namespace: namespace.map(str::to_owned),
+            ..ResourceAttributes::default()
+        };
+        let review = SubjectAccessReview {
+            metadata: ObjectMeta::default(),
+            spec: SubjectAccessReviewSpec {
+                user: Some(person.to_owned()),
+                groups: Some(spec.groups.clone()),
+                resource_attributes: Some(attributes),
+                ..SubjectAccessReviewSpec::default()
+            },
+            status: None,
+        };
+        let what = || format!("asking whether {person} may approve");
+        let reviewed = bounded(self.timeout, what, self.reviews.create(&PostParams::default(), &review)).await?;
+        if reviewed.status.as_ref().is_some_and(|status| status.allowed && status.denied != Some(true)) {
+            return Ok(Ok(()));
+        }
+        let place = namespace.map_or_else(|| "cluster-wide".to_owned(), |namespace| format!("in {namespace}"));
+        let tier = tier.resource_name();
+        Ok(Err(format!(
+            "{person} may not {APPROVE_VERB} {APPROVE_RESOURCE}.{APPROVE_GROUP}/{tier} {place}, as the API server says \
+             of that user and the groups that the approval names"
+        )))
+    }
+
+    /// Deletes the very object that was read.
+    pub(crate) async fn delete(&self, approval: &Approval) -> Result<(), ApiError> {
+        let name = approval.name_any();
+        let what = || format!("deleting approval {name}");
+        let preconditions = Preconditions { uid: approval.uid(), resource_version: None };
+        let params = DeleteParams::default().preconditions(preconditions);
+        match bounded(self.timeout, what, self.writer.delete(&name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.code(), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Those that belong to no Remediation (any more) and are older than `before`.
+    pub(crate) fn orphans(&self, before: DateTime<Utc>, is_known: impl Fn(&str) -> bool) -> Vec<Arc<Approval>> {
+        let all = self.index().all();
+        all.into_iter().filter(|it| created(it) < before && !is_known(&it.spec.remediation)).collect()
+    }
+}
+
+/// When the API server took it, in its own time and to the second; the beginning of time where it does not say.
+pub(crate) fn created(approval: &Approval) -> DateTime<Utc> {
+    let at = approval.metadata.creation_timestamp.as_ref();
+    at.and_then(|at| DateTime::from_timestamp(at.0.as_second(), 0)).unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+pub(super) async fn bounded<T>(
+    limit: Duration,
+    what: impl Fn() -> String,
+    answer: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
+        Err(_) => Err(ApiError::Late { what: what(), limit }),
+    }
+}
