@@ -6,6 +6,7 @@
 
 mod alert_rules;
 mod approvals;
+mod audit_log;
 mod audit_mode;
 mod behaviours;
 mod burst;
@@ -15,4 +16,3 @@ mod identities;
 mod input;
 mod ladder;
 mod repair;
-mod report;

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod alerts;
 pub mod audit;
+pub mod audit_log;
 #[path = "../behaviours/mod.rs"]
 pub mod behaviours;
 pub mod engine;

@@ -48,19 +48,6 @@ impl World {
         Ok(std::fs::write(self.engine.config(plane), serde_json::to_string_pretty(configuration)?)?)
     }
 
-    /// The configuration of a person who runs kubectl on the cluster and is the bus' administrator.
-    ///
-    /// # Errors
-    /// A file can't be written, or kubectl fails.
-    pub fn configuration_of_a_person(&self) -> Result<PathBuf> {
-        let kubeconfig = self.dir.path().join("person.kubeconfig");
-        std::fs::write(&kubeconfig, self.cluster.kubectl(&["config", "view", "--raw", "--flatten"])?)?;
-        let configuration = self.configuration("admin", Some(&kubeconfig))?;
-        let file = self.dir.path().join("person.yaml");
-        std::fs::write(&file, serde_json::to_string_pretty(&configuration)?)?;
-        Ok(file)
-    }
-
     /// A plane's configuration as it was written last.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub struct BusOptions {
     pub proposals: StreamLimits,
     /// Limits of [`Stream::Outcomes`].
     pub outcomes: StreamLimits,
+    /// Limits of [`Stream::Audit`].
+    pub audit: StreamLimits,
     /// Limits of [`Stream::WakeUps`]; the server drops the oldest there instead of being full.
     pub wake_ups: StreamLimits,
     /// Limits of [`Stream::Dead`].
@@ -46,6 +48,10 @@ pub struct BusOptions {
     pub baselines_bytes: u64,
     /// Bytes of [`BucketName::Playbooks`].
     pub playbooks_bytes: u64,
+    /// Bytes of [`BucketName::Audit`].
+    pub audit_bytes: u64,
+    /// Bytes of [`BucketName::Chat`].
+    pub chat_bytes: u64,
     /// Copies of everything: 3 where there are three servers or more.
     pub replicas: usize,
     /// How long ids are remembered.
@@ -57,7 +63,7 @@ pub struct BusOptions {
 }
 
 impl Default for BusOptions {
-    /// Six GiB in all, one copy.
+    /// Six and a half GiB in all, one copy.
     fn default() -> Self {
         let limits =
             |days: u32, mib: u64| StreamLimits { max_age: DAY * days, max_bytes: mib * MIB, max_messages: None };
@@ -65,11 +71,14 @@ impl Default for BusOptions {
             signals: limits(30, 2048),
             proposals: limits(1, 256),
             outcomes: limits(30, 512),
+            audit: limits(30, 512),
             wake_ups: limits(30, 256),
             dead: limits(30, 256),
             incidents_bytes: 512 * MIB,
             baselines_bytes: 2048 * MIB,
             playbooks_bytes: 64 * MIB,
+            audit_bytes: 16 * MIB,
+            chat_bytes: 64 * MIB,
             replicas: 1,
             duplicate_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(30),
@@ -84,6 +93,7 @@ impl BusOptions {
             Stream::Signals => self.signals,
             Stream::Proposals => self.proposals,
             Stream::Outcomes => self.outcomes,
+            Stream::Audit => self.audit,
             Stream::WakeUps => self.wake_ups,
             Stream::Dead => self.dead,
         }
@@ -94,6 +104,8 @@ impl BusOptions {
             BucketName::Incidents => self.incidents_bytes,
             BucketName::Baselines => self.baselines_bytes,
             BucketName::Playbooks => self.playbooks_bytes,
+            BucketName::Audit => self.audit_bytes,
+            BucketName::Chat => self.chat_bytes,
         }
     }
 }
@@ -207,7 +219,11 @@ fn bucket_config(config: &mut Config, cluster: &Cluster, bucket: BucketName, opt
     common(config, options);
     config.name = names::bucket_stream(cluster, bucket);
     config.subjects = vec![format!("{}>", names::bucket_prefix(cluster, bucket))];
-    config.max_age = Duration::ZERO;
+    config.max_age = match bucket {
+        BucketName::Incidents | BucketName::Baselines | BucketName::Playbooks | BucketName::Audit => Duration::ZERO,
+        // As long as Remediations that ended are kept; a click is refused by its time after five minutes.
+        BucketName::Chat => DAY * 30,
+    };
     config.max_bytes = to_i64(options.bucket_bytes(bucket));
     config.max_messages = -1;
     config.max_messages_per_subject = 1;

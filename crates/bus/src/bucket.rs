@@ -18,11 +18,15 @@ pub enum BucketName {
     Baselines,
     /// Playbooks as the observer read them, for reasoners, which have no cluster credential.
     Playbooks,
+    /// The audit log's newest checkpoint and the lease on sealing.
+    Audit,
+    /// Which clicks in chats the gateway has taken, and where it has told what. Forgotten after 30 days.
+    Chat,
 }
 
 impl BucketName {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Incidents, Self::Baselines, Self::Playbooks];
+    pub const ALL: [Self; 5] = [Self::Incidents, Self::Baselines, Self::Playbooks, Self::Audit, Self::Chat];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -30,6 +34,8 @@ impl BucketName {
             Self::Incidents => "incidents",
             Self::Baselines => "baselines",
             Self::Playbooks => "playbooks",
+            Self::Audit => "audit",
+            Self::Chat => "chat",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The durable bus: one trait, in memory and on NATS JetStream.
 //!
-//! Planes talk through five [streams](Stream) (signals, proposals, outcomes, wake-ups and the
-//! dead), three [buckets](BucketName) and one request/reply service (evidence). Every stream
+//! Planes talk through six [streams](Stream) (signals, proposals, outcomes, audit records, wake-ups
+//! and the dead), four [buckets](BucketName) and one request/reply service (evidence). Every stream
 //! delivers at least once, in any order, possibly after an acknowledgement: consumers are
 //! idempotent by [`Delivery::id`].
 //!
@@ -127,6 +127,18 @@ pub struct Status {
     pub consumers: Vec<ConsumerStatus>,
 }
 
+impl Status {
+    /// What is known of a stream.
+    pub fn stream(&self, stream: Stream) -> Option<&StreamStatus> {
+        self.streams.iter().zip(Stream::ALL).find_map(|(status, it)| (it == stream).then_some(status))
+    }
+
+    /// What is known of a consumer.
+    pub fn consumer(&self, consumer: ConsumerName) -> Option<&ConsumerStatus> {
+        self.consumers.iter().find(|status| status.name == consumer.name())
+    }
+}
+
 /// One stream's state.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct StreamStatus {
@@ -136,6 +148,8 @@ pub struct StreamStatus {
     pub messages: u64,
     /// Bytes held.
     pub bytes: u64,
+    /// Position of the last message ever stored; 0 before the first.
+    pub last: u64,
 }
 
 /// One consumer's state.
@@ -147,4 +161,6 @@ pub struct ConsumerStatus {
     pub pending: u64,
     /// Messages delivered and not acknowledged yet.
     pub unacknowledged: u64,
+    /// Position in the stream up to which everything was acknowledged.
+    pub settled: u64,
 }

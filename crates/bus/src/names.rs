@@ -23,6 +23,7 @@ pub(crate) fn stream(cluster: &Cluster, stream: Stream) -> String {
         Stream::Signals => "SIGNALS",
         Stream::Proposals => "PROPOSALS",
         Stream::Outcomes => "OUTCOMES",
+        Stream::Audit => "AUDIT",
         Stream::WakeUps => "WAKE_UPS",
         Stream::Dead => "DEAD",
     };
@@ -33,7 +34,7 @@ pub(crate) fn stream(cluster: &Cluster, stream: Stream) -> String {
 pub(crate) fn stream_subjects(cluster: &Cluster, stream: Stream) -> Vec<String> {
     let token = stream.token();
     match stream {
-        Stream::Proposals | Stream::Outcomes => vec![format!("evenkeel.v1.{cluster}.{token}")],
+        Stream::Proposals | Stream::Outcomes | Stream::Audit => vec![format!("evenkeel.v1.{cluster}.{token}")],
         Stream::Signals | Stream::Dead => vec![format!("evenkeel.v1.{cluster}.{token}.*")],
         // Keys may hold dots, so `at` takes the rest of the subject.
         Stream::WakeUps => vec![wake_at_all(cluster), wake_due(cluster)],

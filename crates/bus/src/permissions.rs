@@ -25,7 +25,7 @@ pub enum Plane {
     Observer,
     /// Reads signals and outcomes; writes proposals, wake-ups and incidents; asks for evidence.
     Reasoner,
-    /// Reads proposals; writes outcomes.
+    /// Reads proposals; writes outcomes, audit records, which it seals, and what it has told and taken in chats.
     Gateway,
     /// Creates streams, consumers and buckets; reads all of them.
     Admin,
@@ -57,7 +57,7 @@ impl Plane {
             ConsumerName::ReasonerSignals | ConsumerName::ReasonerOutcomes | ConsumerName::ReasonerWakeUps => {
                 self == Self::Reasoner
             }
-            ConsumerName::GatewayProposals => self == Self::Gateway,
+            ConsumerName::GatewayProposals | ConsumerName::GatewayAudit => self == Self::Gateway,
         };
         ConsumerName::ALL.into_iter().filter(ours).collect()
     }
@@ -74,8 +74,9 @@ impl Plane {
     fn reads_buckets(self) -> &'static [BucketName] {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
-            Self::Gateway => &[BucketName::Baselines],
-            Self::Reasoner | Self::Admin => &BucketName::ALL,
+            Self::Reasoner => &[BucketName::Incidents, BucketName::Baselines, BucketName::Playbooks],
+            Self::Gateway => &[BucketName::Baselines, BucketName::Audit, BucketName::Chat],
+            Self::Admin => &BucketName::ALL,
         }
     }
 
@@ -83,7 +84,8 @@ impl Plane {
         match self {
             Self::Observer => &[BucketName::Baselines, BucketName::Playbooks],
             Self::Reasoner => &[BucketName::Incidents],
-            Self::Gateway | Self::Admin => &[],
+            Self::Gateway => &[BucketName::Audit, BucketName::Chat],
+            Self::Admin => &[],
         }
     }
 
@@ -96,7 +98,10 @@ impl Plane {
                 subjects.push(names::evidence_all(cluster));
                 subjects
             }
-            Self::Gateway => names::stream_subjects(cluster, Stream::Outcomes),
+            Self::Gateway => [Stream::Outcomes, Stream::Audit]
+                .into_iter()
+                .flat_map(|stream| names::stream_subjects(cluster, stream))
+                .collect(),
             Self::Admin => Vec::new(),
         }
     }

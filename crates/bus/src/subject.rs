@@ -45,6 +45,8 @@ pub enum Stream {
     Proposals,
     /// What the gateway did.
     Outcomes,
+    /// What gateways have to record; sealed into the audit log.
+    Audit,
     /// Scheduled wake-ups of incidents.
     WakeUps,
     /// Messages nobody could handle, with the reason.
@@ -53,7 +55,7 @@ pub enum Stream {
 
 impl Stream {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Signals, Self::Proposals, Self::Outcomes, Self::WakeUps, Self::Dead];
+    pub const ALL: [Self; 6] = [Self::Signals, Self::Proposals, Self::Outcomes, Self::Audit, Self::WakeUps, Self::Dead];
 
     /// The token in subjects.
     pub fn token(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Stream {
             Self::Signals => "signal",
             Self::Proposals => "proposal",
             Self::Outcomes => "outcome",
+            Self::Audit => "audit",
             Self::WakeUps => "wake",
             Self::Dead => "dead",
         }
@@ -78,12 +81,19 @@ pub enum Consumer {
     ReasonerWakeUps,
     /// The gateway's, on [`Stream::Proposals`].
     GatewayProposals,
+    /// The sealer's, on [`Stream::Audit`]: what it has not acknowledged is not sealed.
+    GatewayAudit,
 }
 
 impl Consumer {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::ReasonerSignals, Self::ReasonerOutcomes, Self::ReasonerWakeUps, Self::GatewayProposals];
+    pub const ALL: [Self; 5] = [
+        Self::ReasonerSignals,
+        Self::ReasonerOutcomes,
+        Self::ReasonerWakeUps,
+        Self::GatewayProposals,
+        Self::GatewayAudit,
+    ];
 
     /// The stream it reads.
     pub fn stream(self) -> Stream {
@@ -92,6 +102,7 @@ impl Consumer {
             Self::ReasonerOutcomes => Stream::Outcomes,
             Self::ReasonerWakeUps => Stream::WakeUps,
             Self::GatewayProposals => Stream::Proposals,
+            Self::GatewayAudit => Stream::Audit,
         }
     }
 
@@ -102,6 +113,7 @@ impl Consumer {
             Self::ReasonerOutcomes => "reasoner-outcomes",
             Self::ReasonerWakeUps => "reasoner-wake-ups",
             Self::GatewayProposals => "gateway-proposals",
+            Self::GatewayAudit => "gateway-audit",
         }
     }
 }
@@ -118,6 +130,8 @@ pub enum Subject {
     Proposal,
     /// `….outcome`
     Outcome,
+    /// `….audit`
+    Audit,
 }
 
 impl Subject {
@@ -127,6 +141,7 @@ impl Subject {
             Self::Signal { .. } => Stream::Signals,
             Self::Proposal => Stream::Proposals,
             Self::Outcome => Stream::Outcomes,
+            Self::Audit => Stream::Audit,
         }
     }
 
@@ -136,6 +151,7 @@ impl Subject {
             Self::Signal { source } => format!("evenkeel.v1.{cluster}.signal.{source}"),
             Self::Proposal => format!("evenkeel.v1.{cluster}.proposal"),
             Self::Outcome => format!("evenkeel.v1.{cluster}.outcome"),
+            Self::Audit => format!("evenkeel.v1.{cluster}.audit"),
         }
     }
 }

@@ -21,6 +21,12 @@ pub(crate) async fn run(args: &PlaneArgs) -> Result<()> {
         );
     }
     let config = Config::load(&args.config)?;
+    if config.chat.listens() && config.chat.listen.is_none() {
+        bail!(
+            "listen is Alertmanager's here: expected chat.listen with an address for clicks in Slack, or \
+             chat.slack.appTokenFile for Socket Mode"
+        );
+    }
     let memory = memory(&config)?;
     let transport = |plane| match &memory {
         Some(bus) => Ok(Transport::Memory(Arc::new(bus.clone()))),

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     Approve(DecideArgs),
     /// Deny what a remediation asks people for; one is enough
     Deny(DecideArgs),
+    /// Check, show or copy the audit log, or make its key
+    #[command(subcommand)]
+    Audit(Audit),
     /// Ask the policies, and make of them what the API server enforces
     #[command(subcommand)]
     Policy(Policy),
@@ -464,6 +467,74 @@ pub(crate) struct BusArgs {
     /// The configuration file; without one, defaults and EVENKEEL_… variables
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Where the audit log is, and what verifies it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuditLog {
+    /// A directory, or file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX;
+    /// without it, the configured one
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: Option<String>,
+    /// The log's public key, or a file with it; without it, that of the configured key file
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// The configuration file; without one, defaults and EVENKEEL_… variables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check a log, or a copy of one, with its public key alone
+    ///
+    /// Finds records that were changed, removed, added or moved, an end that was cut off, and a past
+    /// that was rewritten; the last two only with a checkpoint kept elsewhere (for a cut, a number of
+    /// records will do). Exits with 0 when the log is whole, 1 when it is not, 2 when it can't be read.
+    Verify {
+        #[command(flatten)]
+        log: AuditLog,
+        /// A checkpoint of this log that was kept elsewhere; may be given again
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+        /// How many records the log is known to have, at least
+        #[arg(long, value_name = "RECORDS", default_value_t = 0, hide_default_value = true)]
+        at_least: u64,
+        /// One JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the records (does not check them)
+    Show {
+        #[command(flatten)]
+        log: AuditLog,
+        /// Only those of one remediation
+        #[arg(long, value_name = "NAME")]
+        remediation: Option<String>,
+        /// Only the newest checkpoint, to be kept elsewhere
+        #[arg(long, conflicts_with_all = ["remediation", "output"])]
+        checkpoint: bool,
+        /// How to write it
+        #[arg(long, short, value_enum, default_value_t, value_name = "FORMAT")]
+        output: Format,
+    },
+    /// Copy a log into a directory
+    Export {
+        #[command(flatten)]
+        log: AuditLog,
+        /// Where to; it must be empty or not there
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Make a signing key, write it to a file and print its public key
+    Key {
+        /// The log's name, which stands in its checkpoints, such as audit.prod.example.org
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// The file; it must not be there
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -131,8 +131,18 @@ mod tests {
     fn status_is_a_table() {
         let status = Status {
             server: "2.12.6".to_owned(),
-            streams: vec![StreamStatus { name: "EVENKEEL_PROD_SIGNALS".into(), messages: 1204, bytes: 3_500_000 }],
-            consumers: vec![ConsumerStatus { name: "reasoner-signals".into(), pending: 0, unacknowledged: 17 }],
+            streams: vec![StreamStatus {
+                name: "EVENKEEL_PROD_SIGNALS".into(),
+                messages: 1204,
+                bytes: 3_500_000,
+                last: 1300,
+            }],
+            consumers: vec![ConsumerStatus {
+                name: "reasoner-signals".into(),
+                pending: 0,
+                unacknowledged: 17,
+                settled: 1283,
+            }],
         };
         insta::assert_snapshot!(shown(&status, false));
     }

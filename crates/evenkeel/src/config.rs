@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) bus: Bus,
     /// How the cluster is reached: a kubeconfig, else the pod's ServiceAccount.
     pub(crate) kubernetes: Kubernetes,
-    /// Where the observer takes webhooks.
+    /// Where webhooks are taken: Alertmanager's by the observer, Slack's by the gateway.
     pub(crate) listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub(crate) admin: SocketAddr,
@@ -41,6 +41,10 @@ pub(crate) struct Config {
     pub(crate) reasoner: evenkeel_reasoner::Config,
     /// The gateway.
     pub(crate) gateway: evenkeel_gateway::Config,
+    /// The audit log, which gateways keep.
+    pub(crate) audit: evenkeel_audit::Config,
+    /// Chats and pagers that the gateway tells.
+    pub(crate) chat: evenkeel_chat::Config,
 }
 
 impl Default for Config {
@@ -58,6 +62,8 @@ impl Default for Config {
             observer: evenkeel_observer::Config::default(),
             reasoner: evenkeel_reasoner::Config::default(),
             gateway: evenkeel_gateway::Config::default(),
+            audit: evenkeel_audit::Config::default(),
+            chat: evenkeel_chat::Config::default(),
         }
     }
 }
@@ -140,6 +146,8 @@ pub(crate) struct Storage {
     pub(crate) proposals: StreamStorage,
     /// Outcomes.
     pub(crate) outcomes: StreamStorage,
+    /// Audit records, until they are sealed and beyond.
+    pub(crate) audit: StreamStorage,
     /// Wake-ups of incidents.
     pub(crate) wake_ups: StreamStorage,
     /// Messages nobody could handle.
@@ -150,6 +158,10 @@ pub(crate) struct Storage {
     pub(crate) baselines_mib: u64,
     /// Room for playbooks, in MiB.
     pub(crate) playbooks_mib: u64,
+    /// Room for the audit log's checkpoint and lease, in MiB.
+    pub(crate) audit_mib: u64,
+    /// Room for what was told and clicked in chats, in MiB.
+    pub(crate) chat_mib: u64,
 }
 
 /// What a stream holds.
@@ -176,11 +188,14 @@ impl Default for Storage {
             signals: stream(bus.signals),
             proposals: stream(bus.proposals),
             outcomes: stream(bus.outcomes),
+            audit: stream(bus.audit),
             wake_ups: stream(bus.wake_ups),
             dead: stream(bus.dead),
             incidents_mib: bus.incidents_bytes / MIB,
             baselines_mib: bus.baselines_bytes / MIB,
             playbooks_mib: bus.playbooks_bytes / MIB,
+            audit_mib: bus.audit_bytes / MIB,
+            chat_mib: bus.chat_bytes / MIB,
         }
     }
 }
@@ -200,11 +215,14 @@ impl Storage {
             signals: stream(self.signals),
             proposals: stream(self.proposals),
             outcomes: stream(self.outcomes),
+            audit: stream(self.audit),
             wake_ups: stream(self.wake_ups),
             dead: stream(self.dead),
             incidents_bytes: self.incidents_mib.saturating_mul(MIB),
             baselines_bytes: self.baselines_mib.saturating_mul(MIB),
             playbooks_bytes: self.playbooks_mib.saturating_mul(MIB),
+            audit_bytes: self.audit_mib.saturating_mul(MIB),
+            chat_bytes: self.chat_mib.saturating_mul(MIB),
             ..BusOptions::default()
         }
     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use evenkeel_audit::{MessageKey, SealerParts, seal};
 use evenkeel_bus::permissions::Plane;
-use evenkeel_gateway::{Metrics, Parts, PlaybookSource};
-use evenkeel_runtime::{WallClock, process_name};
+use evenkeel_gateway::{ChatParts, Metrics, Parts, PlaybookSource};
+use evenkeel_runtime::{Supervisor, WallClock, process_name};
 use tokio::sync::watch;
 
 use crate::args::PlaneArgs;
+use crate::audit;
 use crate::config::{Config, PlaybooksFrom};
 use crate::connect::{self, Transport};
 use crate::playbooks;
@@ -30,14 +32,38 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
     let writer = connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await?;
     let playbooks = source(process, &config.playbooks.from)?;
     let outbound = connect::outbound()?;
+    let chat = (!config.chat.is_empty()).then(|| ChatParts {
+        config: config.chat.clone(),
+        listen: config.listen,
+        metrics: evenkeel_chat::Metrics::register(&mut process.registry),
+        seed: u64::from(std::process::id()),
+    });
     let connected = health.part("bus connection");
+    let log = audit::configured(&config.audit)?;
+    let sealing =
+        log.as_ref().map(|_| (evenkeel_audit::Metrics::register(&mut process.registry), health.part("audit sealer")));
     process.spawn("gateway", async move {
         let Some(bus) = connect::bus(transport, &connected, &shutdown).await? else { return Ok(()) };
+        let holder = process_name();
+        let audit = log.as_ref().map(|log| evenkeel_gateway::Audit {
+            key: MessageKey::of(&log.key),
+            unsealed_at_most: config.audit.unsealed_at_most,
+        });
+        let sealer = log.zip(sealing).map(|(log, (metrics, health))| SealerParts {
+            bus: Arc::clone(&bus),
+            store: log.store,
+            key: log.key,
+            accepted: log.accepted,
+            holder: holder.clone(),
+            config: config.audit,
+            health,
+            metrics,
+        });
         let parts = Parts {
             config: evenkeel_gateway::Config { mode: config.mode, ..config.gateway },
             cluster: config.cluster,
             namespace: config.namespace,
-            holder: process_name(),
+            holder,
             bus,
             clock: Arc::new(WallClock),
             health,
@@ -46,8 +72,15 @@ pub(crate) async fn add(process: &mut Process, config: Config, transport: Transp
             writer,
             playbooks,
             outbound,
+            audit,
+            chat,
         };
-        Ok(evenkeel_gateway::run(parts, shutdown).await?)
+        let mut tasks = Supervisor::new(shutdown.clone());
+        if let Some(sealer) = sealer {
+            tasks.spawn("audit sealer", seal(sealer, shutdown.clone()));
+        }
+        tasks.spawn("gateway", async move { Ok(evenkeel_gateway::run(parts, shutdown).await?) });
+        Ok(tasks.join().await?)
     });
     Ok(())
 }

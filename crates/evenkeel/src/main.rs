@@ -3,6 +3,7 @@
 mod all;
 mod approve;
 mod args;
+mod audit;
 mod backtest;
 mod bus;
 mod check;

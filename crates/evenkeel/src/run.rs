@@ -7,8 +7,8 @@ use evenkeel_model::ApprovalDecision;
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, approve, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac, reason,
-    report, simulate,
+    all, approve, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac,
+    reason, report, simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -26,6 +26,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => return check::run(&args),
         Command::Backtest(args) => return backtest::run(&args),
+        Command::Audit(args) => return wait(audit::run(&args)),
         Command::Report(args) => wait(report::run(&args))?,
         Command::Demo(args) => return demo::run(&args),
         Command::Simulate(args) => return simulate::run(&args),

@@ -74,6 +74,18 @@ pub enum Error {
         #[source]
         source: BusError,
     },
+    /// Chats and pagers can't be told.
+    #[error(transparent)]
+    Chat(#[from] evenkeel_chat::ChatError),
+    /// The webhook's address can't be listened on.
+    #[error("listening on {address} for clicks in Slack: {source}; chat.listen names another address")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A part of the gateway ended.
     #[error("gateway: {0}")]
     Ended(String),

@@ -8,6 +8,8 @@
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
 mod approvals;
+mod audit;
+mod chat;
 mod checks;
 mod clock_guard;
 mod config;
@@ -30,6 +32,7 @@ mod records;
 mod refusals;
 mod remediations;
 mod retention;
+mod sealing;
 mod sources;
 #[cfg(test)]
 mod testing;
@@ -37,6 +40,8 @@ mod testing;
 mod tests;
 mod work;
 
+pub use audit::Audit;
+pub use chat::ChatParts;
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
@@ -44,7 +49,7 @@ pub use metrics::Metrics;
 pub use mutation::Mutation;
 pub use playbooks::PlaybookSource;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use evenkeel_bus::Bus;
 use evenkeel_model::Clock;
@@ -83,6 +88,10 @@ pub struct Parts {
     pub playbooks: PlaybookSource,
     /// How Prometheus is asked.
     pub outbound: Arc<dyn Outbound>,
+    /// What is recorded for the audit log, and when to stop; `None`: nothing is.
+    pub audit: Option<Audit>,
+    /// Chats and pagers. Absent: nobody is told there.
+    pub chat: Option<ChatParts>,
     /// The protection that is switched off.
     #[cfg(feature = "mutation")]
     pub mutation: Option<Mutation>,
@@ -93,20 +102,27 @@ pub struct Parts {
 ///
 /// # Errors
 /// [`Error`] when a setting can't be worked with or a part of it ended.
-pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
+pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     parts.config.check()?;
+    let chat = parts.chat.take().map(|chat| (chat, Arc::clone(&parts.outbound)));
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
     let approvals = health.part("watch approvals");
+    let audit = (health.part("audit"), health.part("audit backlog"));
     let (asks, asked) = mpsc::unbounded_channel();
     let plane = Arc::new(plane(parts, asks)?);
 
     let mut tasks = Supervisor::new(shutdown.clone());
+    if let Some((chat, outbound)) = chat {
+        chat::open(chat, &plane, outbound, health, &mut tasks, &shutdown).await?;
+    }
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
     tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
+    tasks.spawn("audit", Arc::clone(&plane).tell_records(audit.0, shutdown.clone()));
+    tasks.spawn("audit backlog", Arc::clone(&plane).watch_unsealed(audit.1, shutdown.clone()));
     tasks.spawn("proposals", async move { plane.take_proposals(bus, shutdown).await });
     tasks.join().await.map_err(|ended| Error::Ended(ended.to_string()))
 }
@@ -132,6 +148,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         writer,
         playbooks,
         outbound,
+        audit,
+        chat: _,
         #[cfg(feature = "mutation")]
         mutation,
     } = parts;
@@ -161,9 +179,11 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         ),
         approvals: approvals::Approvals::new(reader.clone(), writer.clone(), &namespace, Arc::clone(&clock), timeout),
         contents: Mutex::default(),
+        chat: OnceLock::new(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
+        recorder: audit::Recorder::new(audit, &cluster, &holder),
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
         protected: protected(&config, &namespace),
         prometheus,

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub(crate) ledger_debits: Gauge,
     /// Our clock minus the API server's, milliseconds.
     pub(crate) clock_apart: Gauge,
+    /// Audit records on the bus that are not sealed yet.
+    pub(crate) unsealed: Gauge,
 }
 
 impl Metrics {
@@ -60,6 +62,7 @@ impl Metrics {
             ledger_claims: Gauge::default(),
             ledger_debits: Gauge::default(),
             clock_apart: Gauge::default(),
+            unsealed: Gauge::default(),
         };
         let m = &metrics;
         registry.register("gateway_proposals", "Proposals by what became of them", m.proposals.clone());
@@ -81,6 +84,7 @@ impl Metrics {
         registry.register("gateway_queue_length", "Remediations waiting for their time", m.queued.clone());
         registry.register("ledger_claims", "Claims in the ledger", m.ledger_claims.clone());
         registry.register("ledger_debits", "Debits in the ledger", m.ledger_debits.clone());
+        registry.register("audit_unsealed", "Audit records on the bus, not sealed yet", m.unsealed.clone());
         registry.register(
             "gateway_clock_apart_milliseconds",
             "Our clock minus the API server's, as far as its Date header tells",

@@ -1,6 +1,8 @@
 //! How a Remediation ended, told on the bus and on the target. Until that is noted on the object it
 //! is told again: at least one Outcome, which its id makes one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use evenkeel_bus::{Publish, Subject, TraceContext};
 use evenkeel_model::{Outcome, Phase, Remediation};
@@ -35,13 +37,16 @@ impl Plane {
         } else if mutating {
             self.change_ledger(|spec| ledger::release(spec, &name, nothing_was_sent(phase))).await?;
         }
+        self.recorder.note_phases(&draft);
         self.publish(&outcome(&draft)).await?;
+        self.recorder.until_told(&name).await?;
         if mutating {
             let note = format!("{}: {}", draft.proposal().action.name(), draft.status.reason);
             self.events.try_say(&Say { remediation: &name, proposal: draft.proposal(), phase, note }).await;
         }
         draft.status.outcome_published = Some(phase);
         let saved = self.save(draft).await?;
+        self.recorder.forget(&name);
         // Somebody may have looked before it could be told: no event comes for that any more.
         self.free_when_acknowledged(&saved).await
     }
@@ -51,7 +56,16 @@ impl Plane {
         if let Some(by) = acknowledged.filter(|_| draft.phase().needs_acknowledgement()) {
             let name = draft.name();
             tracing::info!(remediation = name, by, "acknowledged; its root is free");
-            self.change_ledger(|spec| ledger::acknowledge(spec, &name)).await?;
+            let freed = AtomicBool::new(false);
+            let acknowledged = |spec: &evenkeel_model::LedgerSpec| {
+                let next = ledger::acknowledge(spec, &name);
+                freed.store(next != *spec, Ordering::Relaxed);
+                next
+            };
+            self.change_ledger(acknowledged).await?;
+            if freed.load(Ordering::Relaxed) {
+                self.recorder.note_acknowledged(draft, by, self.now());
+            }
         }
         Ok(Next::Done)
     }
@@ -79,7 +93,9 @@ impl Plane {
             trace: TraceContext { traceparent: trace::traceparent(&tracing::Span::current()) },
         };
         let published = self.bus.publish(message).await;
-        published.map(drop).map_err(|source| DriveError::Bus { what: "publishing an outcome", source })
+        published.map_err(|source| DriveError::Bus { what: "publishing an outcome", source })?;
+        self.recorder.note_outcome(outcome);
+        Ok(())
     }
 }
 

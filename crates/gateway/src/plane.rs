@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
@@ -14,6 +14,8 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
 use crate::approvals::Approvals;
+use crate::audit::Recorder;
+use crate::chat::Telling;
 use crate::config::Config;
 use crate::drive::Content;
 use crate::error::ApiError;
@@ -46,11 +48,15 @@ pub(crate) struct Plane {
     pub(crate) approvals: Approvals,
     /// What people are asked to sign, by Remediation, as it was when the target had the version it says.
     pub(crate) contents: Mutex<BTreeMap<String, Content>>,
+    /// Where people are told in chats, when there are any.
+    pub(crate) chat: OnceLock<Telling>,
     pub(crate) policies: Policies,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) events: Events,
     pub(crate) records: Arc<dyn AvailabilityLookup>,
+    /// What is told to the audit log.
+    pub(crate) recorder: Recorder,
     pub(crate) index: Mutex<Index>,
     /// Names that want to be looked at.
     pub(crate) asks: mpsc::UnboundedSender<String>,
@@ -92,6 +98,8 @@ pub(crate) enum DriveError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("audit records of {0} are not on the bus yet")]
+    Unrecorded(String),
     #[error("{0} notifications and escalations are open, as many as may be; the next waits")]
     Busy(usize),
     #[error("not undone yet: {0}")]
@@ -199,6 +207,8 @@ impl Plane {
 
     /// Writes a draft by compare-and-set, and goes on from what was written.
     pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
+        let asked = draft.remediation.status.as_ref().and_then(|before| before.approval.as_ref());
+        let is_news = !draft.entered.is_empty() || asked != draft.status.approval.as_ref();
         draft.remediation.status = Some(*draft.status);
         let written = Box::new(self.remediations.replace_status(&draft.remediation).await?);
         let action = written.spec.proposal.action.name();
@@ -210,8 +220,15 @@ impl Plane {
             let (phase, reason, target) = (status.phase, &status.reason, &written.spec.proposal.target);
             tracing::info!(remediation = name, %phase, reason, %action, %target, "remediation");
         }
+        if is_news {
+            self.tell_chats(&written);
+        }
         self.saved().insert(name, written.resource_version());
+        let news = !draft.entered.is_empty();
         let draft = Draft { status, remediation: written, entered: Vec::new() };
+        if news {
+            self.recorder.note_phases(&draft);
+        }
         self.index().apply(Arc::new((*draft.remediation).clone()));
         Ok(draft)
     }

@@ -277,6 +277,7 @@ impl Plane {
         let remembered = Refused { phase, reason: reason.clone() };
         self.refused().note(&proposal.name(), &remembered, proposal.expires_at, self.now());
         tracing::warn!(remediation = proposal.name(), %phase, reason, "proposal refused");
+        self.recorder.note_refusal(proposal, phase, &reason, self.now());
         let outcome = Outcome {
             remediation: proposal.name(),
             incident: proposal.incident.clone(),
@@ -291,6 +292,7 @@ impl Plane {
             ended_at: self.now(),
         };
         self.publish(&outcome).await?;
+        self.recorder.until_told(&outcome.remediation).await?;
         self.metrics.proposal("refused");
         self.metrics.phase(phase, outcome.action);
         Ok(())

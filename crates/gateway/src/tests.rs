@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use evenkeel_bus::{Bus as _, Cluster, MemoryBus, MemoryOptions, Publish, Stored, Stream, Subject, TraceContext};
+use evenkeel_audit::{Kind as Recorded, MessageKey, Record, SigningKey};
+use evenkeel_bus::{
+    Bus as _, Cluster, ConsumerName, MemoryBus, MemoryOptions, Publish, Stored, Stream, Subject, TraceContext,
+};
 use evenkeel_cluster::testing::SHOP;
 use evenkeel_model::{
     Action, Clock, Escalate, EscalationSeverity, Kind, Mode, ObjectRef, Outcome, Phase, PlaybookStep, Proposal,
@@ -19,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::testing::world::{Fault, World};
 use crate::testing::{playbook, proposal};
-use crate::{Config, Metrics, Parts, PlaybookSource};
+use crate::{Audit, Config, Metrics, Parts, PlaybookSource};
 
 /// Goes by tokio's time, which the tests do not wait for.
 struct VirtualClock(Instant);
@@ -37,6 +40,7 @@ fn start() -> DateTime<Utc> {
 struct Bench {
     world: World,
     bus: MemoryBus,
+    clock: Arc<dyn Clock>,
     health: Health,
     shutdown: Shutdown,
     running: tokio::task::JoinHandle<Result<(), crate::Error>>,
@@ -44,6 +48,10 @@ struct Bench {
 
 impl Bench {
     fn start() -> Self {
+        Self::with(None)
+    }
+
+    fn with(audit: Option<Audit>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
         let world = World::new(SHOP, Arc::clone(&clock));
         world.edit("/namespaces/shop", |namespace| namespace["metadata"]["annotations"] = Value::Null);
@@ -60,6 +68,11 @@ impl Bench {
             },
         }));
         let bus = MemoryBus::new(MemoryOptions::new(Cluster::new("prod").unwrap(), Arc::clone(&clock)));
+        Self::on(world, bus, clock, audit)
+    }
+
+    /// A gateway on what another may have left.
+    fn on(world: World, bus: MemoryBus, clock: Arc<dyn Clock>, audit: Option<Audit>) -> Self {
         let (health, shutdown) = (Health::new(), Shutdown::new());
         let parts = Parts {
             config: Config { mode: Mode::Enforce, ..Config::default() },
@@ -67,7 +80,7 @@ impl Bench {
             namespace: "evenkeel".to_owned(),
             holder: "gateway-1".to_owned(),
             bus: Arc::new(bus.clone()),
-            clock,
+            clock: Arc::clone(&clock),
             health: health.clone(),
             metrics: Metrics::register(&mut Registry::default()),
             reader: world.client(),
@@ -76,9 +89,11 @@ impl Bench {
                 tokio::sync::watch::channel(vec![Loaded::new("bad-rollout", playbook()).unwrap()]).1,
             ),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            audit,
+            chat: None,
         };
         let running = tokio::spawn(crate::run(parts, shutdown.clone()));
-        Self { world, bus, health, shutdown, running }
+        Self { world, bus, clock, health, shutdown, running }
     }
 
     async fn publish(&self, id: &str, payload: Vec<u8>) {
@@ -127,6 +142,13 @@ impl Bench {
                 heal(world);
             }
         });
+    }
+
+    /// What was told to the audit log, in order.
+    async fn recorded(&self) -> Vec<Record> {
+        let stored = self.stored(Stream::Audit).await;
+        let key = audit(9).key;
+        stored.iter().map(|it| Record::decode(&key.open(&it.payload).unwrap()).unwrap()).collect()
     }
 
     async fn stop(self) {
@@ -321,4 +343,114 @@ async fn shutdown_leaves_what_is_verified_to_others() {
     bench.stop().await;
     let remediation = world.get(&format!("/remediations/{}", cart(1).name())).unwrap();
     assert_eq!(remediation["status"]["phase"], "Verifying");
+}
+
+fn audit(unsealed_at_most: u64) -> Audit {
+    Audit { key: MessageKey::of(&SigningKey::new("prod", [1; 32]).unwrap()), unsealed_at_most }
+}
+
+fn lines(records: &[Record]) -> Vec<String> {
+    let line = |it: &Record| format!("{:?} {}", it.kind, it.phase.map(|phase| phase.to_string()).unwrap_or_default());
+    records.iter().map(line).collect()
+}
+
+const COURSE: [&str; 9] = [
+    "Proposal Proposed",
+    "Phase Authorized",
+    "Phase Claimed",
+    "Phase Executing",
+    "DryRun Executing",
+    "Request Executing",
+    "Phase Verifying",
+    "Phase Succeeded",
+    "Outcome Succeeded",
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_decided_and_done_is_recorded() {
+    let bench = Bench::with(Some(audit(1000)));
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    bench.outcomes(1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let records = bench.recorded().await;
+    assert_eq!(lines(&records), COURSE);
+    assert!(records.iter().all(|it| it.remediation == Some(cart(1).name()) && it.cluster == "prod"));
+    assert!(records.iter().all(|it| it.left_out.is_none()));
+    assert_eq!(records[0].detail["proposal"]["rationale"], cart(1).rationale);
+    assert!(records[1].detail["verdict"].is_object(), "{}", records[1].detail);
+    assert_eq!(records[2].detail["claim"]["holder"], "gateway-1");
+    assert!(records[3].detail["plan"]["request"]["body"].is_array(), "{}", records[3].detail);
+    assert_eq!((records[5].reason.as_str(), records[5].by.as_deref()), ("done", Some("gateway-1")));
+    assert!(records[7].detail["verification"]["checks"].is_array(), "{}", records[7].detail);
+    assert_eq!(records[8].detail["outcome"]["phase"], "Succeeded");
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_proposal_is_recorded_whole() {
+    let bench = Bench::with(Some(audit(1000)));
+    let mut wrong = cart(1);
+    wrong.playbook.version = "0".repeat(16);
+    bench.propose(&wrong).await;
+    bench.outcomes(1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let records = bench.recorded().await;
+    assert_eq!(lines(&records), ["Refusal Denied", "Outcome Denied"]);
+    assert_eq!((records[0].kind, &records[0].detail["proposal"]["incident"]), (Recorded::Refusal, &json!("i-1")));
+    assert_eq!(bench.unacknowledged().await, 0);
+    bench.stop().await;
+}
+
+/// A gateway that told nothing, as one that was killed before it could, and one that takes over.
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_gateway_did_not_tell_is_told_by_the_next() {
+    let first = Bench::start();
+    first.propose(&cart(1)).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (world, bus, clock) = (first.world.clone(), first.bus.clone(), Arc::clone(&first.clock));
+    first.stop().await;
+    heal(&world);
+    let second = Bench::on(world, bus, clock, Some(audit(1000)));
+    assert_eq!(phases(&second.outcomes(1).await), [(1, Phase::Succeeded)]);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let expected = COURSE.into_iter().filter(|line| !line.starts_with("DryRun") && !line.starts_with("Request"));
+    assert_eq!(lines(&second.recorded().await), expected.collect::<Vec<_>>());
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_too_much_unsealed_no_new_action_begins_and_what_is_under_way_ends() {
+    let bench = Bench::with(Some(audit(9)));
+    for n in 0..10 {
+        let message = Publish {
+            subject: Subject::Audit,
+            id: format!("earlier-{n}"),
+            payload: Bytes::new(),
+            trace: TraceContext::default(),
+        };
+        bench.bus.publish(message).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    bench.heal_when_patched();
+    bench.propose(&cart(1)).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let status = bench.world.get(&format!("/remediations/{}", cart(1).name())).unwrap()["status"].clone();
+    assert_eq!(status["phase"], "Deferred");
+    assert!(status["reason"].as_str().unwrap().contains("audit records are not sealed yet"), "{status}");
+    assert!(!bench.health.missing().is_empty());
+    // It waits without a word more.
+    assert_eq!(status["history"].as_array().unwrap().len(), 2, "{status}");
+    // People are told all the same.
+    let mut told = escalation(2);
+    told.incident = "i-2".to_owned();
+    bench.propose(&told).await;
+    assert_eq!(phases(&bench.outcomes(1).await), [(2, Phase::Succeeded)]);
+    // Sealed: it goes on. What it adds itself is above the bound again and does not stop it.
+    let mut sealer = bench.bus.consume(ConsumerName::GatewayAudit).await.unwrap();
+    for delivery in sealer.fetch(100, Duration::from_secs(1)).await.unwrap() {
+        delivery.ack().await.unwrap();
+    }
+    assert_eq!(phases(&bench.outcomes(2).await)[1..], [(1, Phase::Succeeded)]);
+    bench.stop().await;
 }

@@ -200,8 +200,10 @@ impl Plane {
 
     /// Deletes what need not be kept.
     async fn tidy(&self) {
-        let expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
-        for remediation in expendable.into_iter().take(TIDY_AT_MOST) {
+        self.recorder.forget_all_but(|name| self.index().get(name).is_some());
+        let mut expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
+        expendable.truncate(TIDY_AT_MOST);
+        for remediation in self.sealed(expendable).await {
             if let Err(error) = self.remediations.delete(&remediation).await {
                 self.metrics.error("tidy");
                 tracing::warn!(remediation = remediation.name_any(), %error, "not deleted; tried again later");

@@ -107,6 +107,7 @@ impl Network {
         let request = self.client.request(head.method, url).headers(head.headers).body(body).timeout(limits.timeout);
         let mut response = request.send().await.map_err(|error| request_failed(&error))?;
         let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
         let limit = if status.is_success() { limits.max_bytes } else { ERROR_BYTES };
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| request_failed(&error))? {
@@ -120,6 +121,7 @@ impl Network {
         }
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
         Ok(answer)
     }
 }

@@ -5,6 +5,7 @@
 //! - [`road`]: what playbooks would have done, from a cluster's Remediations and signals;
 //! - [`html`]: pages that stand by themselves.
 
+mod audit_log;
 pub mod backtest;
 pub mod deaths;
 pub mod demo;
@@ -20,6 +21,7 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
+pub use audit_log::AuditSeen;
 pub use engine::{Call, Crash, Moment};
 pub use file::{Disk, Files, Instead, Scenario, SimulationSpec, Uses, load, load_with, schema};
 pub use runner::{

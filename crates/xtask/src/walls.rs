@@ -136,10 +136,20 @@ fn rooms_know_only_whom_they_may() {
         ("evenkeel-policy", "evenkeel-playbook"),
         ("evenkeel-playbook", "evenkeel-planner"),
         ("evenkeel-bus", "kube-client"),
+        // Verification is to be had without us, and sealing without the cluster.
+        ("evenkeel-audit", "kube-client"),
+        ("evenkeel-audit", "evenkeel-policy"),
+        ("evenkeel-audit", "evenkeel-gateway"),
+        ("evenkeel-reasoner", "evenkeel-audit"),
         ("evenkeel-runtime", "kube-client"),
         ("evenkeel-observer", "evenkeel-planner"),
         ("evenkeel-observer", "evenkeel-policy"),
         ("evenkeel-observer", "evenkeel-gateway"),
+        ("evenkeel-chat", "kube-client"),
+        ("evenkeel-chat", "evenkeel-bus"),
+        ("evenkeel-chat", "evenkeel-policy"),
+        ("evenkeel-chat", "evenkeel-playbook"),
+        ("evenkeel-chat", "evenkeel-gateway"),
         ("evenkeel-gateway", "evenkeel-planner"),
         ("evenkeel-gateway", "evenkeel-observer"),
         ("evenkeel-gateway", "evenkeel-reasoner"),
@@ -166,6 +176,18 @@ fn the_reasoner_has_no_way_to_the_cluster() {
 fn nats_is_spoken_in_the_bus_alone() {
     // The benches compare the bus with NATS itself.
     assert_eq!(Links::read().who_links_directly("async-nats"), BTreeSet::from(["evenkeel-bus", "evenkeel-tests"]));
+}
+
+/// One client for HTTP, and one WebSocket, each in its place.
+#[test]
+fn slack_is_spoken_over_the_stacks_there_are() {
+    let links = Links::read();
+    assert_eq!(links.who_links_directly("tokio-websockets"), BTreeSet::from(["evenkeel-chat"]));
+    assert!(!links.who_links_directly("reqwest").contains("evenkeel-chat"), "what it sends goes through the runtime");
+    let everything = links.everything("evenkeel-chat");
+    for forbidden in ["h2", "tungstenite", "hmac", "slack-morphism"] {
+        assert!(!everything.contains(forbidden), "chat links {forbidden}");
+    }
 }
 
 /// What the simulations' check of themselves switches off can't be switched off in what people run.
@@ -243,7 +265,9 @@ fn uses(room: &str, text: &str) -> Vec<String> {
 #[test]
 fn only_the_runtime_reads_the_wall_clock() {
     // clippy refuses the calls; what is left to hold is that nobody else lifts the rule.
-    for room in ["model", "playbook", "policy", "planner", "bus", "cluster", "observer", "reasoner", "gateway"] {
+    for room in
+        ["model", "playbook", "policy", "planner", "bus", "cluster", "chat", "observer", "reasoner", "gateway", "audit"]
+    {
         let lifted = uses(room, "allow(clippy::disallowed_methods");
         assert!(lifted.is_empty(), "{lifted:#?}");
     }

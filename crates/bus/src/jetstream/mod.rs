@@ -53,7 +53,8 @@ impl JetStreamBus {
 
     async fn stream_status(&self, stream: Stream) -> Result<StreamStatus, BusError> {
         let info = direct::stream_info(&self.link, &names::stream(&self.cluster, stream)).await?;
-        Ok(StreamStatus { name: info.config.name, messages: info.state.messages, bytes: info.state.bytes })
+        let (name, state) = (info.config.name, info.state);
+        Ok(StreamStatus { name, messages: state.messages, bytes: state.bytes, last: state.last_sequence })
     }
 
     async fn consumer_status(&self, consumer: ConsumerName) -> Result<ConsumerStatus, BusError> {
@@ -62,6 +63,7 @@ impl JetStreamBus {
             name: consumer.name().to_owned(),
             pending: info.num_pending,
             unacknowledged: info.num_ack_pending as u64,
+            settled: info.ack_floor.stream_sequence,
         })
     }
 }

@@ -149,11 +149,13 @@ impl State {
             name: names::stream(&self.options.cluster, *stream),
             messages: log.len(),
             bytes: log.bytes(),
+            last: log.last(),
         });
         let consumers = self.worklists.iter().map(|(consumer, worklist)| ConsumerStatus {
             name: consumer.name().to_owned(),
             pending: self.logs.get(&consumer.stream()).map_or(0, |log| worklist.pending(log)),
             unacknowledged: worklist.unacknowledged(),
+            settled: worklist.settled(),
         });
         Status { server: "memory".to_owned(), streams: streams.collect(), consumers: consumers.collect() }
     }

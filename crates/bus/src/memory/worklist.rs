@@ -138,4 +138,9 @@ impl Worklist {
     pub(super) fn unacknowledged(&self) -> u64 {
         self.owed.values().filter(|owed| owed.delivered > 0).count() as u64
     }
+
+    /// Up to where nothing is owed any more.
+    pub(super) fn settled(&self) -> u64 {
+        self.owed.keys().next().copied().unwrap_or(self.next).saturating_sub(1)
+    }
 }

@@ -13,7 +13,7 @@ async fn a_second_init_changes_nothing_and_says_so() {
     let connection = JetStreamOptions::new(&server.url, cluster());
     let first = admin::init(&connection, &options(None)).await.unwrap();
     assert!(first.items.iter().all(|item| item.action == Action::Created), "{first:?}");
-    assert_eq!(first.items.len(), 5 + 3 + 4);
+    assert_eq!(first.items.len(), 6 + 4 + 5);
     assert!(first.warnings.is_empty(), "{first:?}");
     let second = admin::init(&connection, &options(None)).await.unwrap();
     assert!(second.unchanged(), "{second:?}");
@@ -31,7 +31,7 @@ async fn a_changed_limit_is_applied_and_messages_are_kept() {
     changed.ack_wait = Duration::from_secs(45);
     let report = admin::init(&connection, &changed).await.unwrap();
     let updated: Vec<_> = report.items.iter().filter(|item| item.action == Action::Updated).collect();
-    assert_eq!(updated.len(), 1 + 4, "{updated:?}");
+    assert_eq!(updated.len(), 1 + 5, "{updated:?}");
     assert_eq!(bus.status().await.unwrap().streams[0].messages, 1);
     assert!(admin::init(&connection, &changed).await.unwrap().unchanged());
 }

@@ -440,16 +440,21 @@ async fn the_status_counts_what_is_held(kind: Kind) {
         rig.signal(id).await;
     }
     let mut consumer = rig.consumer(ConsumerName::ReasonerSignals).await;
+    let first = one(&mut consumer).await;
+    first.ack().await.unwrap();
     let _held = one(&mut consumer).await;
     let status = rig.bus.status().await.unwrap();
     let names: Vec<&str> = status.streams.iter().map(|stream| stream.name.as_str()).collect();
     assert_eq!(
         names,
-        ["SIGNALS", "PROPOSALS", "OUTCOMES", "WAKE_UPS", "DEAD"].map(|kind| format!("EVENKEEL_TEST-1_{kind}"))
+        ["SIGNALS", "PROPOSALS", "OUTCOMES", "AUDIT", "WAKE_UPS", "DEAD"].map(|kind| format!("EVENKEEL_TEST-1_{kind}"))
     );
     assert_eq!(status.streams[0].messages, 3);
     assert!(status.streams[0].bytes > 0);
     let signals = status.consumers.iter().find(|consumer| consumer.name == "reasoner-signals").unwrap();
-    assert_eq!((signals.pending, signals.unacknowledged), (2, 1));
-    assert_eq!(status.consumers.len(), 4);
+    assert_eq!((signals.pending, signals.unacknowledged), (1, 1));
+    assert_eq!((status.streams[0].last, signals.settled), (3, 1));
+    let outcomes = status.consumers.iter().find(|consumer| consumer.name == "reasoner-outcomes").unwrap();
+    assert_eq!((status.streams[2].last, outcomes.settled), (0, 0));
+    assert_eq!(status.consumers.len(), 5);
 }

@@ -140,14 +140,24 @@ async fn each_plane_can_do_its_work() {
     let proposal = one(&mut proposals).await;
     proposal.dead("poison").await.unwrap();
     gateway.publish(Publish { subject: Subject::Outcome, ..signal("o1") }).await.unwrap();
+    gateway.publish(Publish { subject: Subject::Audit, ..signal("a1") }).await.unwrap();
+    let mut records = gateway.consume(ConsumerName::GatewayAudit).await.unwrap();
+    one(&mut records).await.dead("poison").await.unwrap();
+    let checkpoints = gateway.bucket(BucketName::Audit).await.unwrap();
+    let revision = checkpoints.create(&key, Bytes::from_static(b"1")).await.unwrap();
+    checkpoints.update(&key, Bytes::from_static(b"2"), revision).await.unwrap();
     let seen = gateway.bucket(BucketName::Baselines).await.unwrap().get(&key).await.unwrap().unwrap();
     assert_eq!(seen.value, Bytes::from_static(b"better"));
+    let chat = gateway.bucket(BucketName::Chat).await.unwrap();
+    chat.create(&key, Bytes::from_static(b"1")).await.unwrap();
+    assert!(matches!(chat.create(&key, Bytes::new()).await, Err(evenkeel_bus::BusError::Conflict { .. })));
+    assert_eq!(chat.get(&key).await.unwrap().unwrap().value, Bytes::from_static(b"1"));
     let mut outcomes = reasoner.consume(ConsumerName::ReasonerOutcomes).await.unwrap();
     one(&mut outcomes).await.dead("poison").await.unwrap();
 
     // The administrator reads everything.
     let admin = guarded.bus(Plane::Admin).await;
-    assert_eq!(admin.replay(Stream::Dead, None).await.unwrap().count().await, 4);
+    assert_eq!(admin.replay(Stream::Dead, None).await.unwrap().count().await, 5);
     admin.bucket(BucketName::Incidents).await.unwrap().keys().await.unwrap();
     assert!(admin.status().await.unwrap().streams.iter().all(|stream| stream.messages > 0));
     assert!(!guarded.server.log().contains("Violation"), "{}", guarded.server.log());
@@ -170,6 +180,9 @@ fn work(plane: Plane) -> &'static [&'static str] {
         ],
         Plane::Gateway => &[
             "evenkeel.v1.test-1.outcome",
+            "evenkeel.v1.test-1.audit",
+            "$KV.evenkeel_test-1_audit.x",
+            "$KV.evenkeel_test-1_chat.x",
             "evenkeel.v1.test-1.dead.proposal",
             "$JS.API.CONSUMER.MSG.NEXT.EVENKEEL_TEST-1_PROPOSALS.gateway-proposals",
         ],

@@ -54,11 +54,13 @@ pub(crate) fn options(max_messages: Option<u64>) -> BusOptions {
         signals: limits,
         proposals: limits,
         outcomes: limits,
+        audit: limits,
         wake_ups: limits,
         dead: limits,
         incidents_bytes: 32 * MIB,
         baselines_bytes: 32 * MIB,
         playbooks_bytes: 32 * MIB,
+        chat_bytes: 32 * MIB,
         ack_wait: ACK_WAIT,
         ..BusOptions::default()
     }

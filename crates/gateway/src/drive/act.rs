@@ -64,7 +64,7 @@ impl Plane {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.send(&plan.request, true).await {
+            match self.send(draft, &plan.request, true).await {
                 Ok(()) => break,
                 Err(error) if worth_waiting(&error) && tries < DRY_RUNS && time_left() > limit.get() * 2 => {
                     tokio::time::sleep(backoff.next()).await;
@@ -84,7 +84,7 @@ impl Plane {
             return Sending::NotDone(format!("its time ran out at {expires_at}"));
         }
         self.sent().insert(draft.name(), claim.epoch);
-        match self.send(&plan.request, false).await {
+        match self.send(draft, &plan.request, false).await {
             Ok(()) => Sending::Done,
             Err(error) => match error.outcome() {
                 WriteOutcome::NotDone(reason) if error.is_stale() => Sending::Stale(reason),
@@ -95,7 +95,7 @@ impl Plane {
     }
 
     /// One request, answered or not within our request timeout.
-    pub(super) async fn send(&self, request: &ApiRequest, dry_run: bool) -> Result<(), WriteError> {
+    pub(super) async fn send(&self, draft: &Draft, request: &ApiRequest, dry_run: bool) -> Result<(), WriteError> {
         let limit = self.config.request_timeout.get();
         let sent = tokio::time::timeout(limit, actions::send(&self.writer, request, dry_run)).await;
         let sent = sent.unwrap_or_else(|_| {
@@ -117,6 +117,7 @@ impl Plane {
             },
         };
         self.metrics.request(what, result);
+        self.recorder.note_request(draft, request, dry_run, sent.as_ref().err(), self.now());
         sent.map(drop)
     }
 

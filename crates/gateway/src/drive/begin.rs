@@ -41,6 +41,12 @@ impl Plane {
             let reason = format!("its time ran out at {expires_at}; before: {}", draft.status.reason);
             return self.settle(draft, Step::Expire, reason, None).await;
         }
+        if let Some(reason) = self.recorder.is_behind() {
+            return match draft.phase() {
+                Phase::Deferred => Ok(Next::At((now + self.config.retry.chrono()).min(expires_at))),
+                _ => self.settle(draft, Step::Defer, reason, None).await,
+            };
+        }
         if draft.phase() == Phase::Deferred {
             if let Some(not_before) = draft.status.not_before.filter(|not_before| now < *not_before) {
                 return Ok(Next::At(not_before.min(expires_at)));

@@ -94,6 +94,9 @@ impl Plane {
                 if before != draft.status.approval.as_ref() {
                     draft.status.reason = redact::text(&reason);
                     self.save(draft).await?;
+                } else {
+                    // Once more, for whom it was not told because a process died.
+                    self.tell_chats(draft.remediation());
                 }
                 let again = next_look(since, now).min(now + self.config.retry.chrono());
                 Ok(Next::At(again.min(expires_at)))
@@ -108,6 +111,10 @@ impl Plane {
             Weighed::Go { judgement, why } if judgement.approvers > 0 => {
                 draft.step(Step::Reconsider, now, why)?;
                 self.begin_on(draft, Some(look)).await
+            }
+            // Nothing new begins; it waits on.
+            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
+                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
             }
             Weighed::Go { .. } | Weighed::Settle { .. } => {
                 draft.step(Step::Reconsider, now, "looked at again: it need not wait for people any more")?;

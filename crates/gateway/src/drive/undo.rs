@@ -38,7 +38,7 @@ impl Plane {
         let first = draft.phase() == Phase::Ineffective;
         if first {
             // Do the fields still hold our values? The tests of the patch say, without a change.
-            if let Err(error) = self.send(&inverse, true).await {
+            if let Err(error) = self.send(&draft, &inverse, true).await {
                 if error.is_transient() && !self.is_late(&draft) {
                     return Err(DriveError::NotUndoneYet(error.to_string()));
                 }
@@ -55,7 +55,7 @@ impl Plane {
             return self.undone(draft, &why).await;
         }
         // Sent again after a crash it changes nothing twice: it tests for our values, which it removes.
-        match self.send(&inverse, false).await.map_err(|error| (error.outcome(), error)) {
+        match self.send(&draft, &inverse, false).await.map_err(|error| (error.outcome(), error)) {
             Ok(()) => self.undone(draft, "what was there before is back").await,
             // Lost, or refused for the moment. The next try looks for its effect first.
             Err((outcome, error))

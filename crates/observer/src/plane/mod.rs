@@ -212,7 +212,7 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
             let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { listen, source })?;
             tracing::info!(address = %listener.local_addr().unwrap_or(listen), "webhook listens");
             let most = config.alertmanager.max_connections;
-            tasks.spawn("webhook", webhook::serve(listener, router, most, shutdown.clone()));
+            tasks.spawn("webhook", evenkeel_runtime::serve(listener, router, most, shutdown.clone()));
         }
         // Nobody who still wants it: then nobody posts.
         Listen::InProcess(given) => drop(given.send(router)),

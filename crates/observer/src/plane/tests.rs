@@ -117,7 +117,7 @@ async fn requests_under_way_are_answered_after_shutdown() {
     });
     let shutdown = Shutdown::new();
     let router = axum::Router::new().route("/", slow);
-    let server = tokio::spawn(webhook::serve(listener, router, 10, shutdown.clone()));
+    let server = tokio::spawn(evenkeel_runtime::serve(listener, router, 10, shutdown.clone()));
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     begun.recv().await.unwrap();

@@ -25,7 +25,7 @@ async fn server(answers: Answers, max_bytes: usize) -> Server {
     let router = axum::Router::new().fallback(answer).with_state(answers);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/prefix", listener.local_addr().unwrap());
-    tokio::spawn(crate::webhook::serve(listener, router, 10, Shutdown::new()));
+    tokio::spawn(evenkeel_runtime::serve(listener, router, 10, Shutdown::new()));
     let token = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
     std::fs::write(&token, "secret-of-the-test\n").unwrap();
     to(&url, Some(token), max_bytes).unwrap()

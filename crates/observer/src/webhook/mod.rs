@@ -5,11 +5,9 @@ mod body;
 mod heartbeat;
 mod payload;
 mod refusal;
-mod server;
 mod token;
 
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use server::serve;
 pub use token::BadTokenFile;
 pub(crate) use token::Tokens;
 

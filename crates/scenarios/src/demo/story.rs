@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use evenkeel_model::{ActionName, Phase, SignalState};
 
+use crate::audit_log::AuditSeen;
 use crate::runner::{RemediationSeen, RunReport};
 
 /// How something is shown where colours are.
@@ -88,6 +89,26 @@ pub fn story(report: &RunReport) -> Vec<Line> {
         report.requests
     );
     lines.push(paragraph(Tone::Plain, &text));
+    lines.extend(report.audit.iter().flat_map(audit));
+    lines
+}
+
+/// The record of all this, checked as an auditor would.
+fn audit(seen: &AuditSeen) -> Vec<Line> {
+    let mut lines = vec![Line { at: None, who: "", tone: Tone::Strong, text: "\nThe audit log".to_owned() }];
+    let told = |tone, text: String| Line { at: None, who: "audit", tone, text };
+    lines.push(paragraph(
+        Tone::Plain,
+        "What was asked, decided and done was recorded and signed meanwhile. Now it is verified, with the public key alone.",
+    ));
+    match seen.faults.first() {
+        None => lines.push(told(Tone::Good, format!("whole: {} records, root {}", seen.records, seen.root))),
+        Some(fault) => lines.push(told(Tone::Bad, format!("NOT whole: {fault}"))),
+    }
+    if let Some(found) = seen.tampered.first() {
+        lines.push(paragraph(Tone::Plain, "Somebody changes one letter in a copy, in the record of the last change."));
+        lines.push(told(Tone::Bad, format!("NOT whole: {found}")));
+    }
     lines
 }
 

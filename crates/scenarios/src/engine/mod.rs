@@ -23,6 +23,7 @@ use evenkeel_simulator::Simulator;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::audit_log::AuditLog;
 use crate::file::{EngineSpec, On, Plane};
 use crate::runner::RunOptions;
 use calls::Calls;
@@ -70,6 +71,7 @@ pub(crate) struct Engine {
     clocks: BTreeMap<Plane, SkewedClock>,
     meter: Arc<Meter>,
     calls: Arc<Calls>,
+    audit: Option<AuditLog>,
     inner: Mutex<Inner>,
     #[cfg(feature = "mutation")]
     mutation: Option<crate::Mutation>,
@@ -94,7 +96,7 @@ impl Engine {
         simulator: Simulator,
         spec: EngineSpec,
         options: RunOptions,
-    ) -> Result<(Arc<Self>, impl Future<Output = ()>), evenkeel_bus::BusError> {
+    ) -> Result<(Arc<Self>, impl Future<Output = ()>), BoxError> {
         let seed = options.seed;
         let clock = simulator.clock();
         let clocks = [Plane::Observer, Plane::Reasoner, Plane::Gateway].map(|plane| (plane, SkewedClock::new(clock)));
@@ -111,6 +113,7 @@ impl Engine {
         let engine = Arc::new(Self {
             simulator,
             bus: MemoryBus::new(of_bus),
+            audit: spec.audit.then(AuditLog::new).transpose()?,
             spec,
             deaths: Arc::default(),
             died,
@@ -148,6 +151,11 @@ impl Engine {
     /// The bus.
     pub(crate) fn bus(&self) -> &MemoryBus {
         &self.bus
+    }
+
+    /// The audit log, where one is kept.
+    pub(crate) fn audit(&self) -> Option<&AuditLog> {
+        self.audit.as_ref()
     }
 
     /// The observer's webhook, while there is one.
@@ -321,11 +329,16 @@ impl Engine {
                 Box::pin(async move { Ok(evenkeel_reasoner::run(parts, shutdown).await?) })
             }
             Plane::Gateway => {
+                let holder = format!("{id}-{starts}");
+                let sealer = self
+                    .audit
+                    .as_ref()
+                    .map(|log| log.sealer(Arc::clone(&bus), &holder, health.part("audit sealer"), &mut metrics));
                 let parts = evenkeel_gateway::Parts {
                     config: self.gateway(),
                     cluster,
                     namespace,
-                    holder: format!("{id}-{starts}"),
+                    holder,
                     bus,
                     clock,
                     health,
@@ -334,10 +347,21 @@ impl Engine {
                     writer: client(),
                     playbooks: evenkeel_gateway::PlaybookSource::Cluster,
                     outbound,
+                    audit: self.audit.as_ref().map(AuditLog::audit),
+                    chat: None,
                     #[cfg(feature = "mutation")]
                     mutation: self.mutation.and_then(crate::Mutation::of_gateway),
                 };
-                Box::pin(async move { Ok(evenkeel_gateway::run(parts, shutdown).await?) })
+                Box::pin(async move {
+                    let seals = async {
+                        match sealer {
+                            Some(sealer) => evenkeel_audit::seal(sealer, shutdown.clone()).await,
+                            None => Ok(()),
+                        }
+                    };
+                    let gates = async { Ok(evenkeel_gateway::run(parts, shutdown.clone()).await?) };
+                    futures::try_join!(gates, seals).map(drop)
+                })
             }
         }
     }

@@ -83,11 +83,13 @@ pub struct EngineSpec {
     pub mode: Mode,
     /// Whether the engine asks the simulated Prometheus and Alertmanager.
     pub prometheus: bool,
+    /// Whether the gateways keep an audit log. At the end it has to be whole and tell of every change.
+    pub audit: bool,
 }
 
 impl Default for EngineSpec {
     fn default() -> Self {
-        Self { gateway: 1, reasoner: 1, mode: Mode::Enforce, prometheus: true }
+        Self { gateway: 1, reasoner: 1, mode: Mode::Enforce, prometheus: true, audit: false }
     }
 }
 

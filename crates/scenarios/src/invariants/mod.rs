@@ -3,6 +3,7 @@
 //! Each is worked out anew from the API server's request log, the policies, the Remediations and the bus: never from
 //! the ledger or from what the engine says of itself, which are what is being checked.
 
+mod audit;
 mod budgets;
 mod effects;
 mod harm;
@@ -65,6 +66,7 @@ pub(crate) fn violated(seen: &Seen<'_>) -> Vec<Violation> {
     found.extend(targets::wrong(seen));
     found.extend(outcomes::missing(seen));
     found.extend(outcomes::lost(seen));
+    found.extend(audit::untold(seen));
     found.sort();
     found.dedup();
     found

@@ -201,6 +201,10 @@ async fn conclude(
         repaired_at,
         requests: engine.requests(),
         calls: engine.calls(),
+        audit: match engine.audit() {
+            Some(log) => Some(log.seen().await),
+            None => None,
+        },
         violations: Vec::new(),
         trace: Vec::new(),
     };

@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use evenkeel_model::{ActionName, Phase, SignalState, Source};
 use serde::Serialize;
 
+use crate::audit_log::AuditSeen;
 use crate::engine::Call;
 use crate::file::Uses;
 
@@ -49,6 +50,9 @@ pub struct RunReport {
     /// The calls that its gateways made, for making one die at each.
     #[serde(skip)]
     pub calls: Vec<Call>,
+    /// The audit log, where one was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditSeen>,
     /// What must not be.
     pub violations: Vec<Violation>,
     /// One line for each thing that happened, in order of time.

@@ -8,7 +8,7 @@ use super::*;
 const LATER: i64 = 60;
 
 /// A cluster with the admission policy, in which a rollback takes one person, who was asked.
-async fn asked() -> Bench {
+pub(super) async fn asked() -> Bench {
     let bench = Box::pin(not_asked(cart(1))).await;
     guard(&bench.world);
     Box::pin(bench.advance()).await;
@@ -31,7 +31,7 @@ fn guard(world: &World) {
     }
 }
 
-fn ask(bench: &Bench) -> Asked {
+pub(super) fn ask(bench: &Bench) -> Asked {
     let status = crate::index::status(&bench.plane.index().get(&bench.name).unwrap());
     status.approval.unwrap()
 }

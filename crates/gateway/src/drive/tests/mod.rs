@@ -3,6 +3,7 @@
 
 mod approvals;
 mod broken;
+mod chat;
 mod owners;
 mod waiting;
 
@@ -110,6 +111,8 @@ impl Bench {
             writer: world.client(),
             playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
+            audit: None,
+            chat: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
     }

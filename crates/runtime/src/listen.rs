@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use evenkeel_runtime::{BoxError, Shutdown};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::{BoxError, Shutdown};
 
 /// How long requests under way may take after shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -16,7 +17,10 @@ const HEAD: Duration = Duration::from_secs(75);
 
 /// Serves HTTP/1.1 until shutdown, then lets requests under way end. At most `max_connections` are
 /// held; more wait in the listener's queue, where they cost us nothing.
-pub(crate) async fn serve(
+///
+/// # Errors
+/// None but a fault in itself; what goes wrong with one connection is logged.
+pub async fn serve(
     listener: TcpListener,
     router: Router,
     max_connections: usize,
