@@ -14,6 +14,7 @@ mod findings;
 pub mod foreign;
 pub mod manifests;
 mod options;
+mod people;
 pub mod proxy;
 pub mod requests;
 mod settings;

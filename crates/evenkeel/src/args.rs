@@ -52,12 +52,30 @@ pub(crate) enum Command {
     /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
     /// or the scenarios are of no use.
     Simulate(SimulateArgs),
-    /// List incidents, remediations or signals
+    /// List incidents, remediations, breakers or signals
     #[command(subcommand)]
     Get(Get),
     /// Tell the story of one object
     #[command(subcommand)]
     Describe(Describe),
+    /// Let nothing new be done, here or everywhere, until it is thawed
+    ///
+    /// Makes a Freeze that gateways read before everything they change. What did not help is still
+    /// taken back, unless --all is given.
+    Freeze(crate::freeze::FreezeArgs),
+    /// End a freeze
+    Thaw(crate::freeze::ThawArgs),
+    /// Carry out a step of a playbook now, through the same gate as any other
+    ///
+    /// The policies have to allow persons (origins: [Person]), the target has to need it, and it is verified
+    /// as ever. Exits with 1 when the gateway refuses it.
+    Run(crate::ask::RunArgs),
+    /// Take back a remediation of which nothing has been sent yet
+    Cancel(crate::ask::OfArgs),
+    /// Say that you have looked at a remediation that ended Unknown or RollbackFailed; its root is free then
+    Ack(crate::ask::OfArgs),
+    /// Close breakers: what did not help until now does not count any more
+    Rearm(crate::ask::RearmArgs),
     /// Ask the policies, and make of them what the API server enforces
     #[command(subcommand)]
     Policy(Policy),
@@ -254,6 +272,12 @@ pub(crate) enum Get {
     /// What is or was done about it (from the API server)
     #[command(visible_aliases = ["remediation", "rem"])]
     Remediations {
+        #[command(flatten)]
+        get: GetArgs,
+    },
+    /// What is not done automatically any more, since it did not help (from the API server)
+    #[command(visible_alias = "breaker")]
+    Breakers {
         #[command(flatten)]
         get: GetArgs,
     },

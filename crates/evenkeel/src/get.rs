@@ -1,5 +1,6 @@
-//! `evenkeel get incidents|remediations|signals`.
+//! `evenkeel get incidents|remediations|breakers|signals`.
 
+mod breakers;
 mod incidents;
 pub(crate) mod remediations;
 mod signals;
@@ -13,6 +14,7 @@ pub(crate) async fn run(command: &Get) -> Result<()> {
     match command {
         Get::Incidents { get, all } => incidents::run(get, *all).await,
         Get::Remediations { get } => remediations::run(get).await,
+        Get::Breakers { get } => breakers::run(get).await,
         Get::Signals { get, since } => signals::run(get, *since).await,
     }
 }

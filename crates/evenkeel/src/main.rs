@@ -2,6 +2,7 @@
 
 mod all;
 mod args;
+mod ask;
 mod backtest;
 mod bus;
 mod check;
@@ -11,10 +12,12 @@ mod crds;
 mod demo;
 mod describe;
 mod docs;
+mod freeze;
 mod gate;
 mod get;
 mod observe;
 mod output;
+mod person;
 mod playbooks;
 mod policy;
 mod process;

@@ -39,7 +39,8 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
         Policy::Admission { policies, audit } => generated(policies, |config, policies| {
             let protected = evenkeel_gateway::protected(&config.gateway, &config.namespace);
             let how = if *audit { Admission::Audit } else { Admission::Deny };
-            generate::admission(policies, &config.namespace, &protected, how).to_vec()
+            let gateway = generate::admission(policies, &config.namespace, &protected, how);
+            gateway.into_iter().chain(generate::people()).collect()
         }),
     }
 }

@@ -20,6 +20,7 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 const GATEWAY: &[Row] = &[
     ("evenkeel.dev", "playbooks", &["get"]),
     ("evenkeel.dev", "actionpolicies", &["list"]),
+    ("evenkeel.dev", "freezes", &["list"]),
     ("events.k8s.io", "events", &["create"]),
     ("", "events", &["list"]),
     ("", "pods/log", &["get"]),
@@ -30,6 +31,9 @@ const GATEWAY_HOME: &[Row] = &[
     ("evenkeel.dev", "remediations", &["get", "list", "watch", "create", "delete"]),
     ("evenkeel.dev", "remediations/status", &["update"]),
     ("evenkeel.dev", "ledgers", &["get", "create", "update"]),
+    // Created in dry runs only: a forgery that has to be refused.
+    ("evenkeel.dev", "requests", &["get", "list", "watch", "create", "delete"]),
+    ("evenkeel.dev", "requests/status", &["update"]),
 ];
 
 /// The mutating verb of an action, on each resource it can be done to.

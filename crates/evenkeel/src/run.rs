@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac, reason, report,
-    simulate,
+    all, ask, backtest, bus, check, crds, demo, describe, docs, freeze, gate, get, observe, output, policy, rbac,
+    reason, report, simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -38,6 +38,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::All(args) => wait(all::run(&args))?,
         Command::Get(args) => wait(get::run(&args))?,
         Command::Describe(Describe::Remediation { name, client }) => wait(describe::run(&name, &client))?,
+        Command::Freeze(args) => wait(freeze::freeze(&args))?,
+        Command::Thaw(args) => wait(freeze::thaw(&args))?,
+        Command::Run(args) => return wait(ask::run(&args)),
+        Command::Cancel(args) => return wait(ask::cancel(&args)),
+        Command::Ack(args) => return wait(ask::ack(&args)),
+        Command::Rearm(args) => return wait(ask::rearm(&args)),
         Command::Policy(args) => return policy::run(&args),
         Command::Bus(args) => wait(bus::run(&args))?,
     }

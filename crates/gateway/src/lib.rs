@@ -7,12 +7,16 @@
 
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
+mod admission;
+mod answers;
+mod breakers;
 mod checks;
 mod clock_guard;
 mod config;
 mod drive;
 mod error;
 mod events;
+mod freeze;
 mod index;
 mod ledger;
 mod metrics;
@@ -28,6 +32,7 @@ mod queue;
 mod records;
 mod refusals;
 mod remediations;
+mod requests;
 mod retention;
 mod sources;
 #[cfg(test)]
@@ -36,7 +41,8 @@ mod testing;
 mod tests;
 mod work;
 
-pub use config::{BadConfig, Config};
+pub use breakers::breakers;
+pub use config::{BadConfig, BreakerConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
 #[cfg(feature = "mutation")]
@@ -97,11 +103,13 @@ pub async fn run(parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
+    let requests = health.part("watch requests");
     let (asks, asked) = mpsc::unbounded_channel();
     let plane = Arc::new(plane(parts, asks)?);
 
     let mut tasks = Supervisor::new(shutdown.clone());
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
+    tasks.spawn("requests", Arc::clone(&plane).take_requests(requests, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
     tasks.spawn("proposals", async move { plane.take_proposals(bus, shutdown).await });
@@ -156,7 +164,10 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
             metrics.clone(),
             health.part("ledger"),
         ),
+        request_keeper: requests::RequestKeeper::new(reader.clone(), writer.clone(), &namespace, timeout),
+        admission: admission::AdmissionGuard::default(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
+        freezes: freeze::FreezeReader::new(reader.clone(), timeout, health.part("freezes"), metrics.clone()),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
@@ -170,6 +181,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         unindicated: Mutex::default(),
         verifying: Mutex::default(),
         refused: Mutex::default(),
+        requests: Mutex::default(),
+        opened: Mutex::default(),
         config,
         cluster,
         holder,

@@ -5,6 +5,7 @@ mod action;
 mod clock;
 mod digest;
 mod evidence;
+mod freeze;
 mod incident;
 mod ledger;
 mod lifecycle;
@@ -14,6 +15,7 @@ mod playbook;
 mod policy;
 mod proposal;
 mod remediation;
+mod request;
 mod signal;
 mod snapshot;
 mod span;
@@ -25,6 +27,7 @@ pub use action::{
 pub use clock::{Clock, FixedClock};
 pub use digest::{digest, digest_parts, short_digest};
 pub use evidence::{ChangeKind, Evidence, Fact, Finding, Happened, ObservedChange, Query};
+pub use freeze::{Freeze, FreezeSpec, FrozenUndo};
 pub use incident::{
     Attempt, Decided, FoldedSignal, Incident, Instance, MAX_CAUSES, MAX_EARLIER, MAX_INSTANCES, MAX_MEMBERS, MAX_SEEN,
     MAX_SIGNALS, Member,
@@ -43,9 +46,10 @@ pub use policy::{
 };
 pub use proposal::{BUILT_IN_PLAYBOOK, PlaybookStep, Proposal};
 pub use remediation::{
-    ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus, Transition, Verb,
-    Verification,
+    Acknowledged, ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus,
+    Transition, Verb, Verification,
 };
+pub use request::{Answer, Ask, OfRemediation, Rearm, Request, RequestSpec, RequestStatus, RunStep};
 pub use signal::{Severity, Signal, SignalState, Source, is_same_trouble};
 pub use snapshot::{
     AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, Pod, Revision, Snapshot, Workload, Writer,
@@ -67,8 +71,15 @@ mod tests {
     /// Everything the API server reads of our types; a change is seen in review, and is additive only.
     #[test]
     fn the_custom_resources_have_structural_schemas() {
-        for crd in [crate::Playbook::crd(), crate::ActionPolicy::crd(), crate::Remediation::crd(), crate::Ledger::crd()]
-        {
+        let all = [
+            crate::Playbook::crd(),
+            crate::ActionPolicy::crd(),
+            crate::Freeze::crd(),
+            crate::Remediation::crd(),
+            crate::Request::crd(),
+            crate::Ledger::crd(),
+        ];
+        for crd in all {
             let name = crd.spec.names.kind.clone();
             insta::assert_json_snapshot!(name, crd);
         }

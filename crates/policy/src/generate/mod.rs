@@ -3,6 +3,7 @@
 //! tiers, approvals and unavailability are the gateway's alone.
 
 mod admission;
+mod people;
 mod rbac;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use evenkeel_model::{ActionName, ActionRule, Kind, Maxima, Mode, Tier};
 
 pub use admission::{Admission, admission};
+pub use people::{NOT_YOURSELF, people};
 pub use rbac::{mutation, rbac};
 
 use crate::check::fault_of;

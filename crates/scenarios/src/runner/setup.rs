@@ -1,6 +1,6 @@
 //! The cluster at the start.
 
-use evenkeel_model::{ActionPolicy, Ledger, Playbook, Remediation};
+use evenkeel_model::{ActionPolicy, Freeze, Ledger, Playbook, Remediation, Request};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -58,7 +58,8 @@ pub(crate) enum SetUpError {
 
 fn crds() -> Result<Vec<Value>, serde_json::Error> {
     let mut all = Vec::new();
-    for crd in [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Ledger::crd()] {
+    let engine = [Remediation::crd(), Request::crd(), Ledger::crd()];
+    for crd in [Playbook::crd(), ActionPolicy::crd(), Freeze::crd()].into_iter().chain(engine) {
         all.push(serde_json::to_value(crd)?);
     }
     Ok(all)

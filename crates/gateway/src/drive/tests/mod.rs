@@ -2,7 +2,9 @@
 //! when anything breaks.
 
 mod broken;
+mod frozen;
 mod owners;
+mod people;
 mod waiting;
 
 use std::sync::Arc;
