@@ -214,6 +214,10 @@ pub(crate) struct SimulateArgs {
     /// Add random trouble: dying processes, the bus away, API errors, duplicates, clock skew
     #[arg(long)]
     pub(crate) engine_faults: bool,
+    /// Run each scenario with three gateways, and again and again, so that one of them dies at each call it makes for
+    /// a Remediation: before it is sent, after it was carried out, or with the answer lost
+    #[arg(long, conflicts_with_all = ["engine_faults", "json", "trace", "report"])]
+    pub(crate) gateway_deaths: bool,
     /// Write all there is to know of each run as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -315,7 +319,7 @@ pub(crate) enum Policy {
     Explain(Box<ExplainArgs>),
     /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
     Rbac(PolicyArgs),
-    /// Print the admission policy that holds the gateway to the policies, as YAML
+    /// Print the admission policies for the gateway and for what people ask, as YAML
     Admission {
         #[command(flatten)]
         policies: PolicyArgs,

@@ -23,7 +23,7 @@ const FOR_WORD: Duration = Duration::from_millis(90);
 /// Runs the scenario and tells its story.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let scenario = demo::scenario().map_err(|reason| anyhow!(reason))?;
-    let report = evenkeel_scenarios::run(&scenario, RunOptions { seed: args.seed, engine_faults: false })?;
+    let report = evenkeel_scenarios::run(&scenario, RunOptions { seed: args.seed, ..RunOptions::default() })?;
     let colour = evenkeel_runtime::terminal::is_coloured();
     let is_slow = !args.fast && std::io::stdout().is_terminal();
     for line in demo::story(&report) {

@@ -17,7 +17,7 @@ use crate::args::SimulateArgs;
 use crate::output::{self, Table, Tone};
 use crate::{check, output::warn};
 
-const VIOLATIONS: u8 = 1;
+pub(crate) const VIOLATIONS: u8 = 1;
 const USAGE: u8 = 2;
 /// Violations shown of each run; the rest are counted.
 const SHOWN: usize = 8;
@@ -31,6 +31,9 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    if args.gateway_deaths {
+        return crate::deaths::run(scenarios, seeds(args), progress);
+    }
     let reports = run_all(&scenarios, args)?;
     if let Some(file) = &args.report {
         let page = html::run_page(&RunPage::of("Simulations", &reports));
@@ -80,7 +83,7 @@ fn scenarios(args: &SimulateArgs) -> Result<Vec<Scenario>, String> {
 
 /// Runs in threads, one runtime each; reports come by scenario and seed.
 fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>> {
-    let seeds = args.seed..args.seed.saturating_add(args.runs.max(1));
+    let seeds = seeds(args);
     let work: Vec<(&Scenario, u64)> =
         scenarios.iter().flat_map(|scenario| seeds.clone().map(move |seed| (scenario, seed))).collect();
     let progress = progress(work.len());
@@ -93,7 +96,8 @@ fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>
                 loop {
                     let at = next.fetch_add(1, Ordering::SeqCst);
                     let Some((scenario, seed)) = work.get(at) else { return };
-                    let options = RunOptions { seed: *seed, engine_faults: args.engine_faults };
+                    let options =
+                        RunOptions { seed: *seed, engine_faults: args.engine_faults, ..RunOptions::default() };
                     let report = evenkeel_scenarios::run(scenario, options);
                     done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, report);
                     progress.inc(1);
@@ -104,6 +108,10 @@ fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>
     progress.finish_and_clear();
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(done.into_values().collect::<Result<Vec<RunReport>, _>>()?)
+}
+
+fn seeds(args: &SimulateArgs) -> std::ops::Range<u64> {
+    args.seed..args.seed.saturating_add(args.runs.max(1))
 }
 
 fn progress(runs: usize) -> ProgressBar {

@@ -70,8 +70,11 @@ impl Plane {
             None => first(),
         };
         let Some(step) = step.filter(|step| step.action.name().is_mutating()) else {
-            let which = run.step.clone().map_or_else(|| "a step".to_owned(), |name| format!("a step {name:?}"));
-            return Ok(Answered::refused(format!("playbook {} has not {which} that changes something", run.playbook)));
+            let which = run.step.as_ref().map(|name| format!("{name:?} ")).unwrap_or_default();
+            return Ok(Answered::refused(format!(
+                "playbook {} has no step {which}that changes something",
+                run.playbook
+            )));
         };
         let mut proposal = Proposal {
             incident: format!("run-{}", short_digest([request.uid().unwrap_or_default().as_str()], 20)),

@@ -6,7 +6,7 @@ use evenkeel_model::ActionPolicy;
 use evenkeel_policy::PolicySource;
 use evenkeel_runtime::HealthPart;
 use kube::api::ListParams;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, ObjectList};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
@@ -24,13 +24,23 @@ impl Policies {
         Self { api: Api::all_with(reader, &resource), timeout, health }
     }
 
+    /// Whether policies can be read at all; says so to health.
+    pub(crate) async fn check(&self) -> Result<(), ApiError> {
+        // One is enough to see whether we may ask.
+        self.read(&ListParams::default().limit(1)).await.map(drop)
+    }
+
     /// All policies, those that can't be understood among them: they deny.
     ///
     /// # Errors
     /// When they can't be read. Nothing may be permitted then.
     pub(crate) async fn list(&self) -> Result<Vec<PolicySource>, ApiError> {
+        Ok(self.read(&ListParams::default()).await?.into_iter().map(source).collect())
+    }
+
+    async fn read(&self, which: &ListParams) -> Result<ObjectList<DynamicObject>, ApiError> {
         let what = "listing action policies";
-        let list = tokio::time::timeout(self.timeout, self.api.list(&ListParams::default())).await;
+        let list = tokio::time::timeout(self.timeout, self.api.list(which)).await;
         let list = match list {
             Ok(list) => list.map_err(|error| ApiError::of(what, error)),
             Err(_) => Err(ApiError::Late { what: what.to_owned(), limit: self.timeout }),
@@ -38,7 +48,7 @@ impl Policies {
         match list {
             Ok(list) => {
                 self.health.ready();
-                Ok(list.into_iter().map(source).collect())
+                Ok(list)
             }
             Err(error) => {
                 self.health.not_ready(error.to_string());

@@ -73,9 +73,8 @@ impl Plane {
         let mut watch = watcher(self.request_keeper.reader.clone(), watcher::Config::default()).boxed();
         let mut listing = BTreeMap::new();
         let mut is_listed = false;
-        let mut again = tokio::time::interval(AGAIN);
-        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let waits = self.requests().values().any(|request| request.status.is_none());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -115,10 +114,7 @@ impl Plane {
                     }
                     None => return Err(Error::Ended("the watch on requests ended".to_owned()).into()),
                 },
-                _ = again.tick() => {
-                    self.answer_all().await;
-                    self.tidy_requests().await;
-                }
+                () = tokio::time::sleep(AGAIN), if waits => self.answer_all().await,
             }
         }
     }
@@ -191,7 +187,8 @@ impl Plane {
         })
     }
 
-    async fn tidy_requests(&self) {
+    /// Deletes answered requests that need not be kept.
+    pub(crate) async fn tidy_requests(&self) {
         let mut answered: Vec<_> =
             self.requests().values().filter_map(|it| Some((it.status.as_ref()?.at, it.clone()))).collect();
         answered.sort_by_key(|(at, request)| (*at, request.name_any()));

@@ -27,7 +27,7 @@ impl Plane {
             self.admission.look(&self.request_keeper, now).await;
             self.breakers();
             let ledger = self.change_ledger(|spec| evenkeel_policy::ledger::prune(spec, now)).await.is_ok();
-            let policies = self.policies.list().await.is_ok();
+            let policies = self.policies.check().await.is_ok();
             let playbooks = self.playbooks.check().await.is_ok();
             let freezes = matches!(self.freezes.read().await, evenkeel_policy::Freezes::Read(_));
             let pause = if ledger && policies && playbooks && freezes { EVERY } else { AGAIN };

@@ -6,6 +6,7 @@
 //! - [`html`]: pages that stand by themselves.
 
 pub mod backtest;
+pub mod deaths;
 pub mod demo;
 mod engine;
 mod file;
@@ -19,6 +20,7 @@ mod runner;
 #[cfg(feature = "mutation")]
 pub use mutation::Mutation;
 
+pub use engine::{Call, Crash, Moment};
 pub use file::{Disk, Files, Scenario, SimulationSpec, load, schema};
 pub use runner::{
     EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,

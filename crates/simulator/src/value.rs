@@ -1,5 +1,7 @@
 //! Short ways into objects that are JSON values.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
@@ -60,7 +62,7 @@ pub(crate) fn rfc3339(at: DateTime<Utc>) -> Value {
 pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
     let mut place = object;
     for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
+        let part = unescaped(part);
         place = match place {
             Value::Array(list) => match part.parse().ok().and_then(|index: usize| list.get_mut(index)) {
                 Some(item) => item,
@@ -78,12 +80,17 @@ pub(crate) fn set(object: &mut Value, pointer: &str, value: Value) {
     *place = value;
 }
 
+/// A part of a JSON pointer as the name it stands for.
+fn unescaped(part: &str) -> Cow<'_, str> {
+    if part.contains('~') { part.replace("~1", "/").replace("~0", "~").into() } else { part.into() }
+}
+
 /// Takes away what stands at a pointer and gives it.
 pub(crate) fn unset(object: &mut Value, pointer: &str) -> Option<Value> {
     let (parent, last) = pointer.rsplit_once('/')?;
-    let last = last.replace("~1", "/").replace("~0", "~");
+    let last = unescaped(last);
     match object.pointer_mut(parent)? {
-        Value::Object(map) => map.remove(&last),
+        Value::Object(map) => map.remove(last.as_ref()),
         Value::Array(list) => {
             let index: usize = last.parse().ok()?;
             (index < list.len()).then(|| list.remove(index))

@@ -38,7 +38,15 @@ async fn exchange(line: Line, request: Request<Body>) -> Result<Response<Body>, 
     if what == What::Act {
         life.pass(On::BeforeSend).await;
     }
-    let answer = life.fuse.guard(inner.send(request)).await;
+    let described = (format!("{} {}", request.method(), request.uri().path()), request.method() != Method::GET);
+    // A watch is a stream, not a call; what comes of it comes again.
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let lost = || Err(kube::Error::Service("connection reset by peer".into()));
+    let answer = if is_watch {
+        life.fuse.guard(inner.send(request)).await
+    } else {
+        life.call(|| described, inner.send(request), lost).await
+    };
     let done = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
     match what {
         What::Act if done => {

@@ -1,5 +1,6 @@
 //! The real engine in one process and in virtual time: its planes, how they die and come back.
 
+mod calls;
 mod client;
 mod clock;
 mod fuse;
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 
 use crate::file::{EngineSpec, On, Plane};
 use crate::runner::RunOptions;
+use calls::Calls;
+pub use calls::{Call, Crash, Moment};
 use client::Line;
 use clock::SkewedClock;
 use meter::Meter;
@@ -66,6 +69,7 @@ pub(crate) struct Engine {
     died: mpsc::UnboundedSender<(Id, On)>,
     clocks: BTreeMap<Plane, SkewedClock>,
     meter: Arc<Meter>,
+    calls: Arc<Calls>,
     inner: Mutex<Inner>,
     #[cfg(feature = "mutation")]
     mutation: Option<crate::Mutation>,
@@ -112,6 +116,7 @@ impl Engine {
             died,
             clocks: clocks.into_iter().collect(),
             meter: Arc::default(),
+            calls: Arc::new(Calls::new(options.crash)),
             inner: Mutex::new(inner),
             #[cfg(feature = "mutation")]
             mutation: options.mutation,
@@ -153,6 +158,11 @@ impl Engine {
     /// How many requests its processes made.
     pub(crate) fn requests(&self) -> u64 {
         self.meter.all()
+    }
+
+    /// The calls that its gateways made.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.made()
     }
 
     /// When it made more requests at one instant than any work needs.
@@ -211,7 +221,12 @@ impl Engine {
     }
 
     fn begin_again(self: &Arc<Self>, id: Id, starts: u32) {
-        let life = Life::new(id, Arc::clone(&self.deaths), self.died.clone());
+        let life = Life::new(
+            id,
+            Arc::clone(&self.deaths),
+            self.died.clone(),
+            (self.simulator.clock(), Arc::clone(&self.calls)),
+        );
         let starts = starts + 1;
         let running = self.run(&life, starts);
         let engine = Arc::clone(self);

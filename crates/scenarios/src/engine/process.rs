@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use evenkeel_simulator::VirtualClock;
 use tokio::sync::mpsc;
 
+use super::calls::{Calls, Moment};
 use super::fuse::Fuse;
 use crate::file::{On, Plane};
 
@@ -48,18 +50,51 @@ pub(crate) struct Life {
     pub(crate) fuse: Fuse,
     deaths: Arc<Deaths>,
     died: mpsc::UnboundedSender<(Id, On)>,
+    clock: VirtualClock,
+    calls: Arc<Calls>,
 }
 
 impl Life {
-    pub(crate) fn new(id: Id, deaths: Arc<Deaths>, died: mpsc::UnboundedSender<(Id, On)>) -> Self {
-        Self { id, fuse: Fuse::default(), deaths, died }
+    pub(crate) fn new(
+        id: Id,
+        deaths: Arc<Deaths>,
+        died: mpsc::UnboundedSender<(Id, On)>,
+        (clock, calls): (VirtualClock, Arc<Calls>),
+    ) -> Self {
+        Self { id, fuse: Fuse::default(), deaths, died, clock, calls }
+    }
+
+    /// Makes a call through the fuse. `lost` is what a caller sees whose answer never comes. Does not return where the
+    /// caller dies.
+    pub(crate) async fn call<T>(
+        &self,
+        what: impl FnOnce() -> (String, bool),
+        call: impl Future<Output = T>,
+        lost: impl FnOnce() -> T,
+    ) -> T {
+        let moment = self.calls.note(self.clock.now(), self.id, what);
+        if moment == Some(Moment::BeforeSend) {
+            self.die(On::BeforeSend).await;
+        }
+        let answer = self.fuse.guard(call).await;
+        match moment {
+            Some(Moment::AfterCommit) => {
+                self.die(On::AfterAct).await;
+                answer
+            }
+            Some(Moment::ReplyLost) => lost(),
+            Some(Moment::BeforeSend) | None => answer,
+        }
     }
 
     /// Dies here if that is what waits for it: does not return then.
     pub(crate) async fn pass(&self, moment: On) {
-        if !self.deaths.take(self.id, moment) {
-            return;
+        if self.deaths.take(self.id, moment) {
+            self.die(moment).await;
         }
+    }
+
+    async fn die(&self, moment: On) {
         self.fuse.blow();
         // Nobody listens once the simulation is over.
         let _ = self.died.send((self.id, moment));

@@ -26,7 +26,7 @@ use evenkeel_bus::Stream;
 use evenkeel_model::{Proposal, Signal, Span};
 use evenkeel_simulator::{Intercept, NodeOptions, Options, Simulator};
 
-use crate::engine::Engine;
+use crate::engine::{Crash, Engine};
 use crate::file::{Event, Scenario};
 use crate::invariants::{self, Seen};
 use health::Health;
@@ -47,9 +47,18 @@ pub struct RunOptions {
     pub seed: u64,
     /// Adds random trouble for the engine.
     pub engine_faults: bool,
+    /// Has a gateway die at one of its calls.
+    pub crash: Option<Crash>,
     /// Switches a protection of the engine off.
     #[cfg(feature = "mutation")]
     pub mutation: Option<crate::Mutation>,
+}
+
+impl RunOptions {
+    /// Whether something was done to the engine that makes things come late.
+    fn is_troubled(self) -> bool {
+        self.engine_faults || self.crash.is_some()
+    }
 }
 
 /// Why a scenario can't be run.
@@ -109,7 +118,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         seen: Mutex::default(),
     });
     tokio::spawn(monitoring::deliver(Arc::clone(&stage)));
-    let until = if options.engine_faults { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
+    let until = if options.is_troubled() { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
     let end = spec.start + until;
     let timeline = timeline(spec.timeline.clone(), options, spec.until);
     let mut health = Health::default();
@@ -188,12 +197,13 @@ async fn conclude(
         broken_at,
         repaired_at,
         requests: engine.requests(),
+        calls: engine.calls(),
         violations: Vec::new(),
         trace: Vec::new(),
     };
     let taken = stage.taken.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
-    let mut violations = Judge { expect: &spec.expect, patient: options.engine_faults }.look(&report);
+    let mut violations = Judge { expect: &spec.expect, patient: options.is_troubled() }.look(&report);
     violations.extend(judge::finally(&spec.expect, simulator, end).await);
     violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {

@@ -2,6 +2,8 @@ use chrono::{DateTime, Utc};
 use evenkeel_model::{ActionName, Phase, SignalState, Source};
 use serde::Serialize;
 
+use crate::engine::Call;
+
 /// What came of one run of one scenario.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +40,9 @@ pub struct RunReport {
     pub repaired_at: Option<DateTime<Utc>>,
     /// Requests to the API server that the engine made.
     pub requests: u64,
+    /// The calls that its gateways made, for making one die at each.
+    #[serde(skip)]
+    pub calls: Vec<Call>,
     /// What must not be.
     pub violations: Vec<Violation>,
     /// One line for each thing that happened, in order of time.

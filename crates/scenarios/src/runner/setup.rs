@@ -1,5 +1,7 @@
 //! The cluster at the start.
 
+use std::sync::LazyLock;
+
 use evenkeel_model::{ActionPolicy, Freeze, Ledger, Playbook, Remediation, Request};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
@@ -11,8 +13,8 @@ use crate::file::Scenario;
 
 /// Makes everything that the scenario begins with; the nodes are there already.
 pub(crate) async fn set_up(scenario: &Scenario, admin: &Person) -> Result<(), SetUpError> {
-    for crd in crds()? {
-        admin.create(&crd).await?;
+    for crd in CRDS.as_ref().map_err(|error| SetUpError::Crds(error.clone()))? {
+        admin.create(crd).await?;
     }
     admin.create(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } })).await?;
     for playbook in &scenario.playbooks {
@@ -52,15 +54,15 @@ fn namespace_of(object: &Value) -> Option<&str> {
 pub(crate) enum SetUpError {
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("a custom resource definition can't be written as JSON: {0}")]
+    Crds(String),
     #[error("an object can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-fn crds() -> Result<Vec<Value>, serde_json::Error> {
-    let mut all = Vec::new();
-    let engine = [Remediation::crd(), Request::crd(), Ledger::crd()];
-    for crd in [Playbook::crd(), ActionPolicy::crd(), Freeze::crd()].into_iter().chain(engine) {
-        all.push(serde_json::to_value(crd)?);
-    }
-    Ok(all)
-}
+/// Made once: thousands of runs have the same.
+static CRDS: LazyLock<Result<Vec<Value>, String>> = LazyLock::new(|| {
+    let decided_by = [Playbook::crd(), ActionPolicy::crd(), Freeze::crd()];
+    let all = decided_by.into_iter().chain([Remediation::crd(), Request::crd(), Ledger::crd()]);
+    all.map(|crd| serde_json::to_value(crd).map_err(|error| error.to_string())).collect()
+});

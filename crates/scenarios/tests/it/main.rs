@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crash;
 mod faults;
 
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ fn the_same_seed_gives_the_same_trace() {
     let scenario = named("bad-image");
     for seed in 0..5 {
         for engine_faults in [false, true] {
-            let options = RunOptions { seed, engine_faults };
+            let options = RunOptions { seed, engine_faults, ..RunOptions::default() };
             let (one, other) = (run(&scenario, options).unwrap(), run(&scenario, options).unwrap());
             assert_eq!(one.trace, other.trace, "seed {seed}, faults {engine_faults}");
         }
@@ -77,7 +78,7 @@ fn the_same_seed_gives_the_same_trace() {
 #[test]
 fn another_seed_gives_another_trace() {
     let scenario = named("bad-image");
-    let trace = |seed| run(&scenario, RunOptions { seed, engine_faults: false }).unwrap().trace;
+    let trace = |seed| run(&scenario, RunOptions { seed, ..RunOptions::default() }).unwrap().trace;
     assert_ne!(trace(1), trace(2));
 }
 
@@ -87,7 +88,7 @@ fn another_seed_gives_another_trace() {
 fn fifty_seeds_run_twice_give_the_same_traces() {
     for scenario in scenarios() {
         for seed in 0..50 {
-            let options = RunOptions { seed, engine_faults: true };
+            let options = RunOptions { seed, engine_faults: true, ..RunOptions::default() };
             let (one, other) = (run(&scenario, options).unwrap(), run(&scenario, options).unwrap());
             assert_eq!(one.trace, other.trace, "{}, seed {seed}", scenario.name);
         }

@@ -1,6 +1,6 @@
 //! The hashes by which templates are told apart.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::value::{at, set, unset};
 
@@ -47,6 +47,13 @@ fn walk(value: &Value, feed: &mut impl FnMut(&[u8])) {
     }
 }
 
+/// Whether two pod templates are the same but for that label.
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
+    // The spec is most of it, and need not be copied.
+    let metadata = |template: &Value| without_hash(&json!({"metadata": at(template, "/metadata")}));
+    at(one, "/spec") == at(other, "/spec") && metadata(one) == metadata(other)
+}
+
 /// A pod template without the label by which a Deployment tells it from others.
 pub(super) fn without_hash(template: &Value) -> Value {
     let mut template = template.clone();
@@ -63,9 +70,7 @@ pub(super) fn without_hash(template: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::of;
+    use super::*;
 
     #[test]
     fn the_order_of_fields_does_not_matter_their_values_do() {

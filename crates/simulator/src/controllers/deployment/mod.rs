@@ -7,6 +7,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -78,12 +80,14 @@ impl Rollout<'_, '_> {
         }
         self.note_pause()?;
         if is_true(&self.deployment, "/spec/paused") {
-            return self.sync_scale();
+            let sets = self.sets()?;
+            return self.sync_scale(sets);
         }
-        if self.is_scaling()? {
-            return self.sync_scale();
+        let sets = self.sets()?;
+        if self.is_scaling(&sets) {
+            return self.sync_scale(sets);
         }
-        if text(&self.deployment, "/spec/strategy/type") == "Recreate" { self.recreate() } else { self.roll() }
+        if text(&self.deployment, "/spec/strategy/type") == "Recreate" { self.recreate(sets) } else { self.roll(sets) }
     }
 
     /// Adopts ReplicaSets that the selector selects, and lets go of those that it no longer does.
@@ -107,15 +111,13 @@ impl Rollout<'_, '_> {
     }
 
     /// Whether replicas were changed: an active ReplicaSet remembers another number.
-    fn is_scaling(&mut self) -> Result<bool, Failure> {
-        let sets = self.sets()?;
+    fn is_scaling(&self, sets: &Sets) -> bool {
         let wanted = replicas(&self.deployment);
-        Ok(sets.active().any(|set| sets::annotated(set, sets::DESIRED).is_some_and(|desired| desired != wanted)))
+        sets.active().any(|set| sets::annotated(set, sets::DESIRED).is_some_and(|desired| desired != wanted))
     }
 
     /// Scales without rolling on, which is also all that happens while paused.
-    fn sync_scale(&mut self) -> Next {
-        let mut sets = self.sets()?;
+    fn sync_scale(&mut self, mut sets: Sets) -> Next {
         self.scale(&mut sets)?;
         if is_true(&self.deployment, "/spec/paused") {
             self.clean_up(&sets)?;
@@ -123,8 +125,8 @@ impl Rollout<'_, '_> {
         self.sync_status(&sets)
     }
 
-    fn roll(&mut self) -> Next {
-        let mut sets = self.sets_with_new()?;
+    fn roll(&mut self, sets: Sets) -> Next {
+        let mut sets = self.with_new(sets)?;
         if self.grow_new(&mut sets)? || self.shrink_old(&mut sets)? {
             return self.sync_rollout_status(&sets);
         }
@@ -134,8 +136,7 @@ impl Rollout<'_, '_> {
         self.sync_rollout_status(&sets)
     }
 
-    fn recreate(&mut self) -> Next {
-        let mut sets = self.sets()?;
+    fn recreate(&mut self, mut sets: Sets) -> Next {
         let mut shrunk = false;
         for index in 0..sets.old.len() {
             shrunk |= self.scale_old(&mut sets, index, 0)?;
@@ -144,7 +145,7 @@ impl Rollout<'_, '_> {
             return self.sync_rollout_status(&sets);
         }
         if sets.new.is_none() {
-            sets = self.sets_with_new()?;
+            sets = self.with_new(sets)?;
         }
         self.scale_new(&mut sets, replicas(&self.deployment))?;
         if status::is_complete(&self.deployment, at(&self.deployment, "/status")) {
@@ -166,7 +167,7 @@ impl Rollout<'_, '_> {
     /// Lets the new ReplicaSet grow as far as the surge allows.
     fn grow_new(&mut self, sets: &mut Sets) -> Result<bool, Failure> {
         let wanted = replicas(&self.deployment);
-        let Some(now) = sets.new.as_ref().map(replicas) else { return Ok(false) };
+        let Some(now) = sets.new.as_deref().map(replicas) else { return Ok(false) };
         if now == wanted {
             return Ok(false);
         }
@@ -176,7 +177,7 @@ impl Rollout<'_, '_> {
 
     /// Lets the old ones shrink as far as availability allows: unhealthy pods first.
     fn shrink_old(&mut self, sets: &mut Sets) -> Result<bool, Failure> {
-        if sets.old.iter().map(replicas).sum::<i64>() == 0 {
+        if sets.old.iter().map(|set| replicas(set)).sum::<i64>() == 0 {
             return Ok(false);
         }
         let minimum = replicas(&self.deployment) - proportions::max_unavailable(&self.deployment);
@@ -198,7 +199,7 @@ impl Rollout<'_, '_> {
         let spare = sets.all().map(available).sum::<i64>() - minimum;
         let mut taken = 0;
         for index in 0..sets.old.len() {
-            let Some(has) = sets.old.get(index).map(replicas) else { break };
+            let Some(has) = sets.old.get(index).map(|set| replicas(set)) else { break };
             if taken >= spare || has == 0 {
                 continue;
             }
@@ -284,16 +285,16 @@ impl Rollout<'_, '_> {
         self.cluster.record(&self.deployment, "Normal", "ScalingReplicaSet", message);
     }
 
-    fn scale_set(&mut self, old: &Value, to: i64) -> Result<(Value, bool), Failure> {
+    fn scale_set(&mut self, old: &Arc<Value>, to: i64) -> Result<(Arc<Value>, bool), Failure> {
         let from = replicas(old);
         let surge = proportions::max_surge(&self.deployment);
-        let mut changed = old.clone();
+        let mut changed = (**old).clone();
         set(&mut changed, "/spec/replicas", json!(to));
         sets::annotate_replicas(&mut changed, replicas(&self.deployment), surge);
-        if changed == *old {
-            return Ok((changed, false));
+        if changed == **old {
+            return Ok((Arc::clone(old), false));
         }
-        let changed = (*self.cluster.update(SETS, changed)?).clone();
+        let changed = self.cluster.update(SETS, changed)?;
         if from != to {
             let direction = if from < to { "up" } else { "down" };
             self.record(format!("Scaled {direction} replica set {} from {from} to {to}", name(old)));

@@ -1,5 +1,7 @@
 //! How many pods each ReplicaSet may have.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::Rollout;
@@ -112,7 +114,7 @@ impl Rollout<'_, '_> {
         let allowed = if wanted > 0 { wanted + max_surge(&self.deployment) } else { 0 };
         let to_add = allowed - sets.total();
         // The largest first; among equals the newest when growing, the oldest when shrinking.
-        let mut order: Vec<(Option<usize>, Value)> =
+        let mut order: Vec<(Option<usize>, Arc<Value>)> =
             sets.old.iter().enumerate().map(|(index, set)| (Some(index), set.clone())).collect();
         order.extend(sets.new.iter().map(|new| (None, new.clone())));
         order.retain(|(_, set)| replicas(set) > 0);

@@ -1,5 +1,7 @@
 //! The ReplicaSets of a Deployment: which is the new one, and what their annotations remember.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Rollout, SETS, proportions, status};
@@ -59,13 +61,13 @@ pub(super) fn annotate_replicas(set: &mut Value, desired: i64, surge: i64) {
 /// The new ReplicaSet, the one of the Deployment's template, and the old ones by age.
 #[derive(Debug)]
 pub(super) struct Sets {
-    pub(super) new: Option<Value>,
-    pub(super) old: Vec<Value>,
+    pub(super) new: Option<Arc<Value>>,
+    pub(super) old: Vec<Arc<Value>>,
 }
 
 impl Sets {
     pub(super) fn all(&self) -> impl Iterator<Item = &Value> {
-        self.old.iter().chain(&self.new)
+        self.old.iter().chain(&self.new).map(AsRef::as_ref)
     }
 
     pub(super) fn active(&self) -> impl Iterator<Item = &Value> {
@@ -80,16 +82,11 @@ impl Sets {
 impl Rollout<'_, '_> {
     /// The ReplicaSets, with the revision of the new one, if there is one, brought up to date.
     pub(super) fn sets(&mut self) -> Result<Sets, Failure> {
-        let mut all: Vec<Value> = self
-            .cluster
-            .list_in(SETS, namespace(&self.deployment))
-            .iter()
-            .filter(|set| is_controlled_by(set, uid(&self.deployment)))
-            .map(|set| (**set).clone())
-            .collect();
-        all.sort_by_key(made);
-        let template = hash::without_hash(at(&self.deployment, "/spec/template"));
-        let new = all.iter().position(|set| hash::without_hash(at(set, "/spec/template")) == template);
+        let mut all = self.cluster.list_in(SETS, namespace(&self.deployment));
+        all.retain(|set| is_controlled_by(set, uid(&self.deployment)));
+        all.sort_by_cached_key(|set| made(set));
+        let template = at(&self.deployment, "/spec/template");
+        let new = all.iter().position(|set| hash::is_same(at(set, "/spec/template"), template));
         let new = new.map(|index| all.remove(index));
         let mut sets = Sets { new, old: all };
         if let Some(new) = sets.new.take() {
@@ -98,28 +95,25 @@ impl Rollout<'_, '_> {
         Ok(sets)
     }
 
-    /// The ReplicaSets; the new one is made where there is none.
-    pub(super) fn sets_with_new(&mut self) -> Result<Sets, Failure> {
-        let mut sets = self.sets()?;
+    /// Makes the new ReplicaSet where there is none.
+    pub(super) fn with_new(&mut self, mut sets: Sets) -> Result<Sets, Failure> {
         if sets.new.is_none() {
             sets.new = Some(self.create_new(&sets)?);
         }
         Ok(sets)
     }
 
-    fn sync_revision(&mut self, mut new: Value, old: &[Value]) -> Result<Value, Failure> {
-        let next = old.iter().map(revision).max().unwrap_or(0) + 1;
-        let mut changed = self.annotate_new(&mut new, next, true);
+    fn sync_revision(&mut self, found: Arc<Value>, old: &[Arc<Value>]) -> Result<Arc<Value>, Failure> {
+        let next = old.iter().map(|set| revision(set)).max().unwrap_or(0) + 1;
+        let mut new = (*found).clone();
+        self.annotate_new(&mut new, next, true);
         if at(&new, "/spec/minReadySeconds") != at(&self.deployment, "/spec/minReadySeconds") {
             match at(&self.deployment, "/spec/minReadySeconds") {
                 Value::Null => drop(unset(&mut new, "/spec/minReadySeconds")),
                 seconds => set(&mut new, "/spec/minReadySeconds", seconds.clone()),
             }
-            changed = true;
         }
-        if changed {
-            new = (*self.cluster.update(SETS, new)?).clone();
-        }
+        let new = if new == *found { found } else { self.cluster.update(SETS, new)? };
         let mut write = self.note_revision(annotation(&new, REVISION).unwrap_or_default());
         if status::deadline(&self.deployment).is_some() && condition(&self.deployment, "Progressing").is_none() {
             let message = format!("Found new replica set \"{}\"", name(&new));
@@ -143,8 +137,7 @@ impl Rollout<'_, '_> {
 
     /// Copies the Deployment's annotations and gives the next revision. A ReplicaSet that had one, and is the
     /// newest again, remembers the old one.
-    fn annotate_new(&self, new: &mut Value, next: i64, exists: bool) -> bool {
-        let before = new.clone();
+    fn annotate_new(&self, new: &mut Value, next: i64, exists: bool) {
         if let Some(annotations) = at(&self.deployment, "/metadata/annotations").as_object() {
             for (key, value) in annotations.iter().filter(|(key, _)| !NOT_COPIED.contains(&key.as_str())) {
                 annotate(new, key, value.as_str().unwrap_or_default());
@@ -166,10 +159,9 @@ impl Rollout<'_, '_> {
         if !exists {
             annotate_replicas(new, replicas(&self.deployment), proportions::max_surge(&self.deployment));
         }
-        *new != before
     }
 
-    fn create_new(&mut self, sets: &Sets) -> Result<Value, Failure> {
+    fn create_new(&mut self, sets: &Sets) -> Result<Arc<Value>, Failure> {
         let hash = hash::of(&hash::without_hash(at(&self.deployment, "/spec/template")));
         let count = proportions::new_replicas(&self.deployment, sets.total(), 0);
         let mut template = at(&self.deployment, "/spec/template").clone();
@@ -188,10 +180,10 @@ impl Rollout<'_, '_> {
         if let Some(seconds) = integer(&self.deployment, "/spec/minReadySeconds").filter(|seconds| *seconds != 0) {
             set(&mut new, "/spec/minReadySeconds", json!(seconds));
         }
-        let next = sets.old.iter().map(revision).max().unwrap_or(0) + 1;
+        let next = sets.old.iter().map(|set| revision(set)).max().unwrap_or(0) + 1;
         self.annotate_new(&mut new, next, false);
         let new = match self.cluster.create(SETS, new) {
-            Ok(new) => (*new).clone(),
+            Ok(new) => new,
             Err(failure) => {
                 // Where it is about the name, or a namespace that goes, there is nothing to tell; trying again is all.
                 let going = items(&failure.status, "/details/causes").iter();
