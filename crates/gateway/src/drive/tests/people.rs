@@ -8,7 +8,11 @@ use crate::testing::acknowledged;
 
 /// A plane that knows the playbook, and an API server that holds people to their names.
 async fn bench() -> Bench {
-    let mut bench = Bench::new().await;
+    Box::pin(made()).await
+}
+
+async fn made() -> Bench {
+    let mut bench = Box::pin(Bench::new()).await;
     let playbooks = vec![Loaded::new("bad-rollout", playbook()).unwrap()];
     bench.plane.playbooks = crate::playbooks::Playbooks::new(
         PlaybookSource::Files(tokio::sync::watch::channel(playbooks).1),
@@ -37,7 +41,7 @@ async fn ask_as(bench: &Bench, name: &str, ask: Ask, made_at: DateTime<Utc>) -> 
     request["metadata"]["creationTimestamp"] = json!(made_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
     bench.world.put(request);
     let request: Request = serde_json::from_value(bench.world.get(&format!("/requests/{name}")).unwrap()).unwrap();
-    bench.plane.answer(&request).await.unwrap().status.unwrap()
+    Box::pin(bench.plane.answer(&request)).await.unwrap().status.unwrap()
 }
 
 fn of(bench: &Bench) -> OfRemediation {
