@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod requests;
 mod settings;
 pub mod traces;
+mod users;
 pub mod wait;
 mod workloads;
 pub mod world;

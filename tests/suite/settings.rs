@@ -93,7 +93,7 @@ impl World {
         Ok(token.trim().to_owned())
     }
 
-    fn write_kubeconfig(&self, name: &str, kubeconfig: &Value) -> Result<PathBuf> {
+    pub(crate) fn write_kubeconfig(&self, name: &str, kubeconfig: &Value) -> Result<PathBuf> {
         let file = self.dir.path().join(name);
         std::fs::write(&file, serde_json::to_string(kubeconfig)?)?;
         Ok(file)

@@ -131,9 +131,7 @@ impl World {
         let access = Access::read(&cluster.kubeconfig()).await?;
         let client = access.client()?;
 
-        let crds = foreign::labelled(&cluster, &engine::run(&binary, &["crds"])?)?;
-        cluster.kubectl_with(&["apply", "--server-side", "-f", "-"], &crds)?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "-l", foreign::LABEL, "--timeout=30s"])?;
+        install_kinds(&cluster, &binary)?;
         for name in [ENGINE, SHOP] {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             cluster.kubectl_with(&["create", "-f", "-"], &foreign::labelled(&cluster, &namespace.to_string())?)?;
@@ -155,6 +153,28 @@ impl World {
         Ok(world)
     }
 
+    /// Installs the engine's kinds, again where a test has removed one.
+    ///
+    /// # Errors
+    /// The API server does not take them, or does not serve them in time.
+    pub fn install_kinds(&self) -> Result<()> {
+        install_kinds(&self.cluster, &engine::binary()?)
+    }
+
+    /// Installs the admission policies: what `policies`, a manifest, let the gateway do, and what people may ask for.
+    ///
+    /// # Errors
+    /// The API server does not take them.
+    pub fn install_admission(&self, policies: &str) -> Result<()> {
+        let file = self.dir.path().join("policies.yaml");
+        std::fs::write(&file, policies)?;
+        let config = self.dir.path().join("admin.yaml");
+        let made = ["policy", "admission", "--policies", path(&file)?, "--config", path(&config)?];
+        let made = foreign::labelled(&self.cluster, &self.engine.command(&made)?)?;
+        self.cluster.kubectl_with(&["apply", "-f", "-"], &made)?;
+        Ok(())
+    }
+
     /// Prints what a failed test needs to show.
     fn tell(&self) {
         for plane in Plane::ALL {
@@ -162,6 +182,13 @@ impl World {
         }
         eprintln!("{}", self.cluster.kubectl(&["get", "remediations", "-A", "-o", "wide"]).unwrap_or_default());
     }
+}
+
+fn install_kinds(cluster: &Cluster, binary: &Path) -> Result<()> {
+    let crds = foreign::labelled(cluster, &engine::run(binary, &["crds"])?)?;
+    cluster.kubectl_with(&["apply", "--server-side", "-f", "-"], &crds)?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "-l", foreign::LABEL, "--timeout=30s"])?;
+    Ok(())
 }
 
 pub(crate) fn path(path: &Path) -> Result<&str> {

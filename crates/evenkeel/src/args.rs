@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Exits with 0 when everything came as expected, 1 when something did not, 2 when the arguments
     /// or the scenarios are of no use.
     Simulate(SimulateArgs),
-    /// List incidents, remediations, signals, playbooks or policies
+    /// List incidents, remediations, breakers, signals, playbooks or policies
     #[command(subcommand)]
     Get(Get),
     /// Tell the story of one object
@@ -68,6 +68,24 @@ pub(crate) enum Command {
     /// Check, show or copy the audit log, or make its key
     #[command(subcommand)]
     Audit(Audit),
+    /// Let nothing new be done, here or everywhere, until it is thawed
+    ///
+    /// Makes a Freeze that gateways read before everything they change. What did not help is still
+    /// taken back, unless --all is given.
+    Freeze(crate::freeze::FreezeArgs),
+    /// End a freeze
+    Thaw(crate::freeze::ThawArgs),
+    /// Carry out a step of a playbook now, through the same gate as any other
+    ///
+    /// The policies have to allow persons (origins: [Person]), the target has to need it, and it is verified
+    /// as ever. Exits with 1 when the gateway refuses it.
+    Run(crate::ask::RunArgs),
+    /// Take back a remediation of which nothing has been sent yet
+    Cancel(crate::ask::OfArgs),
+    /// Say that you have looked at a remediation that ended Unknown or RollbackFailed; its root is free then
+    Ack(crate::ask::OfArgs),
+    /// Close breakers: what did not help until now does not count any more
+    Rearm(crate::ask::RearmArgs),
     /// Ask the policies, and make of them what the API server enforces
     #[command(subcommand)]
     Policy(Policy),
@@ -277,6 +295,12 @@ pub(crate) enum Get {
         #[command(flatten)]
         get: GetArgs,
     },
+    /// What is not done automatically any more, since it did not help (from the API server)
+    #[command(visible_alias = "breaker")]
+    Breakers {
+        #[command(flatten)]
+        get: GetArgs,
+    },
     /// What was seen (from the bus); with -o jsonl, what a backtest reads
     #[command(visible_alias = "signal")]
     Signals {
@@ -335,6 +359,7 @@ pub(crate) enum Policy {
     /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
     Rbac(PolicyArgs),
     /// Print the admission policies as YAML: one holds the gateway to the policies, one says who approves
+    /// Print the admission policies for the gateway and for what people ask, as YAML
     Admission {
         #[command(flatten)]
         policies: PolicyArgs,

@@ -1,7 +1,7 @@
 //! `evenkeel crds`.
 
 use anyhow::Result;
-use evenkeel_model::{ActionPolicy, Approval, Ledger, Playbook, Remediation};
+use evenkeel_model::{ActionPolicy, Approval, Freeze, Ledger, Playbook, Remediation, Request};
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
@@ -13,7 +13,15 @@ pub(crate) fn run() -> Result<()> {
 
 /// All of them, one YAML document each.
 fn yaml() -> Result<String> {
-    let all = [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Approval::crd(), Ledger::crd()];
+    let all = [
+        Playbook::crd(),
+        ActionPolicy::crd(),
+        Freeze::crd(),
+        Remediation::crd(),
+        Approval::crd(),
+        Request::crd(),
+        Ledger::crd(),
+    ];
     let mut all = all.iter().map(serde_json::to_value).collect::<Result<Vec<Value>, _>>()?;
     all.iter_mut().for_each(without_unsigned_formats);
     output::documents(&all)
@@ -49,7 +57,8 @@ mod tests {
         let yaml = yaml().unwrap();
         let read: Vec<CustomResourceDefinition> = serde_saphyr::from_multiple(&yaml).unwrap();
         let kinds: Vec<&str> = read.iter().map(|crd| crd.spec.names.kind.as_str()).collect();
-        assert_eq!(kinds, ["Playbook", "ActionPolicy", "Remediation", "Approval", "Ledger"]);
+        let expected = ["Playbook", "ActionPolicy", "Freeze", "Remediation", "Approval", "Request", "Ledger"];
+        assert_eq!(kinds, expected);
         assert_eq!(read[1].spec.names, ActionPolicy::crd().spec.names);
         assert!(!yaml.contains("uint"));
     }

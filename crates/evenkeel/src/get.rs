@@ -1,5 +1,6 @@
-//! `evenkeel get incidents|remediations|signals|playbooks|policies`.
+//! `evenkeel get incidents|remediations|breakers|signals|playbooks|policies`.
 
+mod breakers;
 mod incidents;
 pub(crate) mod remediations;
 mod rules;
@@ -16,6 +17,7 @@ pub(crate) async fn run(command: &Get) -> Result<()> {
         Get::Remediations { get } => remediations::run(get).await,
         Get::Playbooks { get } => rules::playbooks(get).await,
         Get::Policies { get } => rules::policies(get).await,
+        Get::Breakers { get } => breakers::run(get).await,
         Get::Signals { get, since } => signals::run(get, *since).await,
     }
 }

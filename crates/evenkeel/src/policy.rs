@@ -41,7 +41,8 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
             let how = if *audit { Admission::Audit } else { Admission::Deny };
             // What tells who approves is never only tried out.
             let approvals = generate::approvals(&config.namespace);
-            generate::admission(policies, &config.namespace, &protected, how).into_iter().chain(approvals).collect()
+            let gateway = generate::admission(policies, &config.namespace, &protected, how);
+            gateway.into_iter().chain(approvals).chain(generate::people()).collect()
         }),
     }
 }

@@ -20,6 +20,7 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 const GATEWAY: &[Row] = &[
     ("evenkeel.dev", "playbooks", &["get"]),
     ("evenkeel.dev", "actionpolicies", &["list"]),
+    ("evenkeel.dev", "freezes", &["list"]),
     ("events.k8s.io", "events", &["create"]),
     ("", "events", &["list"]),
     ("", "pods/log", &["get"]),
@@ -34,6 +35,9 @@ const GATEWAY_HOME: &[Row] = &[
     // Created for people of Slack, and in dry runs of a forgery that has to be refused.
     ("evenkeel.dev", "approvals", &["get", "list", "watch", "create", "delete"]),
     ("evenkeel.dev", "ledgers", &["get", "create", "update"]),
+    // Created in dry runs only: a forgery that has to be refused.
+    ("evenkeel.dev", "requests", &["get", "list", "watch", "create", "delete"]),
+    ("evenkeel.dev", "requests/status", &["update"]),
 ];
 
 /// The mutating verb of an action, on each resource it can be done to.

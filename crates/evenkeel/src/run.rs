@@ -7,8 +7,8 @@ use evenkeel_model::ApprovalDecision;
 
 use crate::args::{Args, Command, Describe};
 use crate::{
-    all, approve, audit, backtest, bus, check, crds, demo, describe, docs, gate, get, observe, output, policy, rbac,
-    reason, report, simulate,
+    all, approve, ask, audit, backtest, bus, check, crds, demo, describe, docs, freeze, gate, get, observe, output,
+    policy, rbac, reason, report, simulate,
 };
 
 /// Runs the subcommand. Errors go to stderr, the cause after what was tried.
@@ -42,6 +42,12 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Describe(Describe::Remediation { name, client }) => wait(describe::run(&name, &client))?,
         Command::Approve(args) => wait(approve::run(&args, ApprovalDecision::Approve))?,
         Command::Deny(args) => wait(approve::run(&args, ApprovalDecision::Deny))?,
+        Command::Freeze(args) => wait(freeze::freeze(&args))?,
+        Command::Thaw(args) => wait(freeze::thaw(&args))?,
+        Command::Run(args) => return wait(ask::run(&args)),
+        Command::Cancel(args) => return wait(ask::cancel(&args)),
+        Command::Ack(args) => return wait(ask::ack(&args)),
+        Command::Rearm(args) => return wait(ask::rearm(&args)),
         Command::Policy(args) => return policy::run(&args),
         Command::Bus(args) => wait(bus::run(&args))?,
     }

@@ -156,6 +156,7 @@ pub(crate) fn remediation(phase: Phase, reason: &str) -> Value {
             ],
         }),
         target_well: Some(true),
+        acknowledged: None,
         outcome_published: Some(phase),
     };
     json!({

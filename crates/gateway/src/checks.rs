@@ -73,12 +73,7 @@ pub(crate) fn check_shape(proposal: &Proposal, cluster: &str) -> Result<(), Refu
     if proposal.origin != Origin::Playbook {
         return refuse("origin: what a person asks for does not come over the bus");
     }
-    check_object("target", &proposal.target)?;
-    check_object("root", &proposal.root)?;
-    let action = proposal.action.name();
-    if !action.kinds().contains(&proposal.target.kind) {
-        return refuse(format!("{action} can't be done to a {}", proposal.target.kind));
-    }
+    check_object_and_action(proposal)?;
     if proposal.rationale.len() > 1024 {
         return refuse(format!("rationale: expected at most 1024 bytes, found {}", proposal.rationale.len()));
     }
@@ -92,6 +87,17 @@ pub(crate) fn check_shape(proposal: &Proposal, cluster: &str) -> Result<(), Refu
         && notify.message.len() > MAX_MESSAGE
     {
         return refuse(format!("message: expected at most {MAX_MESSAGE} bytes, found {}", notify.message.len()));
+    }
+    Ok(())
+}
+
+/// Whether target and root are objects there can be, and the action can be done to the target.
+pub(crate) fn check_object_and_action(proposal: &Proposal) -> Result<(), Refused> {
+    check_object("target", &proposal.target)?;
+    check_object("root", &proposal.root)?;
+    let action = proposal.action.name();
+    if !action.kinds().contains(&proposal.target.kind) {
+        return refuse(format!("{action} can't be done to a {}", proposal.target.kind));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_model::{Mode, Span};
+use evenkeel_policy::breakers::BreakerLimits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,38 @@ pub struct Config {
     pub keep_for: Span,
     /// How many Remediations that ended are kept, at most.
     pub keep_at_most: usize,
+    /// When what does not help is not done automatically any more.
+    pub breakers: BreakerConfig,
+}
+
+/// When what does not help is not done automatically any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BreakerConfig {
+    /// How far back is counted; a breaker closes by itself when so long has passed. At most 168h.
+    pub window: Span,
+    /// A playbook is suspended when it did not help with so many distinct causes, and with more than half of those it
+    /// acted on.
+    pub causes: usize,
+    /// Automatic action stops when so many roots are broken after it.
+    pub roots: usize,
+    /// Automatic action also stops when more than so many per cent of the roots it acted on are broken after it, three
+    /// at least; what suspended playbooks did is not counted.
+    pub percent: usize,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { window: Span::hours(24), causes: 3, roots: 5, percent: 20 }
+    }
+}
+
+impl BreakerConfig {
+    /// As they are reckoned with.
+    pub fn limits(self) -> BreakerLimits {
+        let Self { window, causes, roots, percent } = self;
+        BreakerLimits { window, causes, roots, percent }
+    }
 }
 
 impl Default for Config {
@@ -78,6 +111,7 @@ impl Default for Config {
             open_per_cluster: 200,
             keep_for: Span::hours(30 * 24),
             keep_at_most: 1000,
+            breakers: BreakerConfig::default(),
         }
     }
 }
@@ -113,6 +147,18 @@ impl Config {
         }
         if self.workers == 0 {
             return bad("workers", "at least 1", self.workers.to_string());
+        }
+        let breakers = self.breakers;
+        if breakers.window > Span::hours(7 * 24) || breakers.window.get().is_zero() {
+            // What acted is kept for as long.
+            return bad("breakers.window", "more than 0s and at most 168h", breakers.window.to_string());
+        }
+        if breakers.causes == 0 || breakers.roots == 0 {
+            return bad(
+                "breakers",
+                "causes and roots of at least 1",
+                format!("{} and {}", breakers.causes, breakers.roots),
+            );
         }
         if self.keep_for < Span::hours(2) {
             // A proposal lives an hour: its object has to outlive every delivery of it.

@@ -8,10 +8,6 @@ use chrono::{DateTime, Utc};
 use evenkeel_model::{ObjectRef, Phase, PlaybookStep, Remediation, RemediationStatus, Span, Transition};
 use kube::ResourceExt as _;
 
-/// Annotation on a Remediation that ended Unknown or RollbackFailed: somebody has looked, and the
-/// root need not be held any more. Its value says who.
-pub(crate) const ACKNOWLEDGED_ANNOTATION: &str = "evenkeel.dev/acknowledged";
-
 /// The longest window a rate can have.
 const LONGEST_WINDOW: Span = Span::hours(7 * 24);
 
@@ -144,7 +140,8 @@ pub(crate) fn status(remediation: &Remediation) -> RemediationStatus {
 
 /// Whether a person has to look at how it ended, and nobody has.
 pub(crate) fn awaits_person(remediation: &Remediation) -> bool {
-    phase(remediation).needs_acknowledgement() && !remediation.annotations().contains_key(ACKNOWLEDGED_ANNOTATION)
+    let seen = remediation.status.as_ref().is_some_and(|status| status.acknowledged.is_some());
+    phase(remediation).needs_acknowledgement() && !seen
 }
 
 /// When it ended; its last transition.
@@ -254,7 +251,7 @@ mod tests {
         let mut unknown = remediation(1, Phase::Unknown);
         let root = unknown.spec.proposal.root.clone();
         assert!(index(vec![unknown.clone()]).held_for_person(&root).is_some());
-        unknown.annotations_mut().insert(ACKNOWLEDGED_ANNOTATION.to_owned(), "jane".to_owned());
+        unknown.status.as_mut().unwrap().acknowledged = Some(crate::testing::acknowledged());
         assert!(index(vec![unknown]).held_for_person(&root).is_none());
     }
 }

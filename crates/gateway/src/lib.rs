@@ -7,8 +7,11 @@
 
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
+mod admission;
+mod answers;
 mod approvals;
 mod audit;
+mod breakers;
 mod chat;
 mod checks;
 mod clock_guard;
@@ -16,6 +19,7 @@ mod config;
 mod drive;
 mod error;
 mod events;
+mod freeze;
 mod index;
 mod ledger;
 mod metrics;
@@ -31,6 +35,7 @@ mod queue;
 mod records;
 mod refusals;
 mod remediations;
+mod requests;
 mod retention;
 mod sealing;
 mod sources;
@@ -41,7 +46,9 @@ mod tests;
 mod work;
 
 pub use audit::Audit;
+pub use breakers::breakers;
 pub use chat::ChatParts;
+pub use config::{BadConfig, BreakerConfig, Config};
 pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
@@ -110,6 +117,7 @@ pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let remediations = health.part("watch remediations");
     let approvals = health.part("watch approvals");
     let audit = (health.part("audit"), health.part("audit backlog"));
+    let requests = health.part("watch requests");
     let (asks, asked) = mpsc::unbounded_channel();
     let plane = Arc::new(plane(parts, asks)?);
 
@@ -119,6 +127,7 @@ pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     }
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
     tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
+    tasks.spawn("requests", Arc::clone(&plane).take_requests(requests, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
     tasks.spawn("audit", Arc::clone(&plane).tell_records(audit.0, shutdown.clone()));
@@ -180,7 +189,10 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         approvals: approvals::Approvals::new(reader.clone(), writer.clone(), &namespace, Arc::clone(&clock), timeout),
         contents: Mutex::default(),
         chat: OnceLock::new(),
+        request_keeper: requests::RequestKeeper::new(reader.clone(), writer.clone(), &namespace, timeout),
+        admission: admission::AdmissionGuard::default(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
+        freezes: freeze::FreezeReader::new(reader.clone(), timeout, health.part("freezes"), metrics.clone()),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
         recorder: audit::Recorder::new(audit, &cluster, &holder),
@@ -195,6 +207,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         unindicated: Mutex::default(),
         verifying: Mutex::default(),
         refused: Mutex::default(),
+        requests: Mutex::default(),
+        opened: Mutex::default(),
         config,
         cluster,
         holder,

@@ -19,6 +19,8 @@ pub struct Metrics {
     approvals: Family<Labels, Counter>,
     requests: Family<Labels, Counter>,
     errors: Family<Labels, Counter>,
+    asked: Family<Labels, Counter>,
+    breakers: Family<Labels, Gauge>,
     decision: Histogram,
     effect: Histogram,
     /// Remediations that are not final.
@@ -27,6 +29,8 @@ pub struct Metrics {
     pub(crate) aside: Gauge,
     /// Remediations whose end a person has to look at.
     pub(crate) unacknowledged: Gauge,
+    /// Freezes there are, whatever they cover.
+    pub(crate) freezes: Gauge,
     /// How late the most overdue remediation is, milliseconds.
     pub(crate) queue_age: Gauge,
     /// Remediations waiting for their time.
@@ -52,11 +56,14 @@ impl Metrics {
             approvals: Family::default(),
             requests: Family::default(),
             errors: Family::default(),
+            asked: Family::default(),
+            breakers: Family::default(),
             decision: seconds(),
             effect: seconds(),
             open: Gauge::default(),
             aside: Gauge::default(),
             unacknowledged: Gauge::default(),
+            freezes: Gauge::default(),
             queue_age: Gauge::default(),
             queued: Gauge::default(),
             ledger_claims: Gauge::default(),
@@ -71,6 +78,8 @@ impl Metrics {
         registry.register("gateway_approvals", "Approvals by what became of them", m.approvals.clone());
         registry.register("gateway_api_requests", "Requests that may change the cluster", m.requests.clone());
         registry.register("gateway_errors", "Errors survived, by where", m.errors.clone());
+        registry.register("gateway_requests", "What people asked for, by verb and answer", m.asked.clone());
+        registry.register("breakers_open", "Breakers that are open, by what they stop", m.breakers.clone());
         registry.register("gateway_decision_seconds", "From proposal to first verdict", m.decision.clone());
         registry.register("gateway_effect_seconds", "From proposal to the effect", m.effect.clone());
         registry.register("remediations_open", "Remediations that are not final", m.open.clone());
@@ -80,6 +89,7 @@ impl Metrics {
             "Remediations whose end a person has to look at; their roots are held",
             m.unacknowledged.clone(),
         );
+        registry.register("freezes", "Freezes there are, as last read", m.freezes.clone());
         registry.register("gateway_queue_age_milliseconds", "How late the most overdue is", m.queue_age.clone());
         registry.register("gateway_queue_length", "Remediations waiting for their time", m.queued.clone());
         registry.register("ledger_claims", "Claims in the ledger", m.ledger_claims.clone());
@@ -118,6 +128,16 @@ impl Metrics {
     /// A request that may change the cluster was answered, or not.
     pub(crate) fn request(&self, what: &'static str, result: &'static str) {
         self.requests.get_or_create(&vec![("what", what.to_owned()), ("result", result.to_owned())]).inc();
+    }
+
+    /// A person asked for something, and was answered.
+    pub(crate) fn asked(&self, verb: &'static str, answer: &'static str) {
+        self.asked.get_or_create(&vec![("verb", verb.to_owned()), ("answer", answer.to_owned())]).inc();
+    }
+
+    /// So many breakers of a kind are open.
+    pub(crate) fn breakers(&self, stops: &'static str, open: i64) {
+        self.breakers.get_or_create(&vec![("stops", stops.to_owned())]).set(open);
     }
 
     /// An error was survived.

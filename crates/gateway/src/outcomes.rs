@@ -8,11 +8,10 @@ use evenkeel_bus::{Publish, Subject, TraceContext};
 use evenkeel_model::{Outcome, Phase, Remediation};
 use evenkeel_policy::ledger;
 use evenkeel_runtime::trace;
-use kube::ResourceExt as _;
 use tracing::Instrument as _;
 
 use crate::events::Say;
-use crate::index::{self, ACKNOWLEDGED_ANNOTATION};
+use crate::index;
 use crate::plane::{Draft, DriveError, Next, Plane};
 
 impl Plane {
@@ -52,9 +51,8 @@ impl Plane {
     }
 
     async fn free_when_acknowledged(&self, draft: &Draft) -> Result<Next, DriveError> {
-        let acknowledged = draft.remediation().annotations().get(ACKNOWLEDGED_ANNOTATION);
-        if let Some(by) = acknowledged.filter(|_| draft.phase().needs_acknowledgement()) {
-            let name = draft.name();
+        if let Some(seen) = draft.status.acknowledged.as_ref().filter(|_| draft.phase().needs_acknowledgement()) {
+            let (name, by) = (draft.name(), &seen.by);
             tracing::info!(remediation = name, by, "acknowledged; its root is free");
             let freed = AtomicBool::new(false);
             let acknowledged = |spec: &evenkeel_model::LedgerSpec| {

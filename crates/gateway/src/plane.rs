@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
 use evenkeel_cluster::{AvailabilityLookup, ReadError};
 use evenkeel_model::{
-    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Step,
+    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus,
+    Request, Step,
 };
 use evenkeel_policy::Protected;
 use evenkeel_policy::ledger::HELD_FOR_PERSON;
@@ -13,6 +14,7 @@ use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
+use crate::admission::AdmissionGuard;
 use crate::approvals::Approvals;
 use crate::audit::Recorder;
 use crate::chat::Telling;
@@ -20,6 +22,7 @@ use crate::config::Config;
 use crate::drive::Content;
 use crate::error::ApiError;
 use crate::events::Events;
+use crate::freeze::FreezeReader;
 use crate::index::{self, Index};
 use crate::ledger::LedgerKeeper;
 use crate::metrics::Metrics;
@@ -28,6 +31,7 @@ use crate::policies::Policies;
 use crate::prometheus::Prometheus;
 use crate::refusals::Refusals;
 use crate::remediations::{Read, Remediations, ReplaceError};
+use crate::requests::RequestKeeper;
 
 /// Everything the gateway's tasks share.
 pub(crate) struct Plane {
@@ -50,7 +54,10 @@ pub(crate) struct Plane {
     pub(crate) contents: Mutex<BTreeMap<String, Content>>,
     /// Where people are told in chats, when there are any.
     pub(crate) chat: OnceLock<Telling>,
+    pub(crate) request_keeper: RequestKeeper,
+    pub(crate) admission: AdmissionGuard,
     pub(crate) policies: Policies,
+    pub(crate) freezes: FreezeReader,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,
     pub(crate) events: Events,
@@ -72,6 +79,10 @@ pub(crate) struct Plane {
     pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
     #[cfg(feature = "mutation")]
     pub(crate) mutation: Option<crate::Mutation>,
+    /// What people have asked for, by name.
+    pub(crate) requests: Mutex<BTreeMap<String, Request>>,
+    /// Breakers that were open when last looked at, and were said to be.
+    pub(crate) opened: Mutex<BTreeSet<String>>,
     /// Proposals that were refused, until they expire.
     pub(crate) refused: Mutex<Refusals>,
 }
@@ -195,6 +206,14 @@ impl Plane {
 
     pub(crate) fn refused(&self) -> MutexGuard<'_, Refusals> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn requests(&self) -> MutexGuard<'_, BTreeMap<String, Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn opened(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is remembered of a Remediation beside what it says itself: nothing more is done for it.
@@ -375,7 +394,7 @@ mod tests {
             assert!(matches!(refused, Err(ClaimRefused::HeldForPerson { .. })), "{phase}: {refused:?}");
         }
         let mut seen = claimed(1, Phase::Unknown);
-        seen.annotations_mut().insert(index::ACKNOWLEDGED_ANNOTATION.to_owned(), "jane".to_owned());
+        seen.status.as_mut().unwrap().acknowledged = Some(crate::testing::acknowledged());
         assert_eq!(ask(&seeded(vec![seen]), &root), Ok(()));
     }
 

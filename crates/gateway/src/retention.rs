@@ -7,7 +7,7 @@ use evenkeel_model::Remediation;
 use kube::ResourceExt as _;
 
 use crate::config::Config;
-use crate::index::{self, ACKNOWLEDGED_ANNOTATION, Index};
+use crate::index::{self, Index};
 
 /// A proposal lives for an hour and may be delivered as long: its object outlives it by far.
 const AT_LEAST: Duration = Duration::hours(2);
@@ -35,8 +35,7 @@ pub(crate) fn expendable(index: &Index, config: &Config, now: DateTime<Utc>) -> 
 fn has_told(remediation: &Remediation) -> bool {
     let phase = index::phase(remediation);
     let told = remediation.status.as_ref().and_then(|status| status.outcome_published) == Some(phase);
-    let seen = !phase.needs_acknowledgement() || remediation.annotations().contains_key(ACKNOWLEDGED_ANNOTATION);
-    phase.is_final() && told && seen
+    phase.is_final() && told && !index::awaits_person(remediation)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(2);
 
 impl Plane {
-    /// Asks for ledger, policies and playbooks until shutdown, each of which says so to health.
+    /// Asks for ledger, policies, playbooks and freezes until shutdown, each of which says so to health.
     pub(crate) async fn check_sources(self: Arc<Self>, shutdown: Shutdown) -> Result<(), BoxError> {
         // A ledger that does not exist is made of what the Remediations say: they come first.
         let mut listed = self.listed.subscribe();
@@ -24,10 +24,13 @@ impl Plane {
         }
         loop {
             let now = self.now();
+            self.admission.look(&self.request_keeper, now).await;
+            self.breakers();
             let ledger = self.change_ledger(|spec| evenkeel_policy::ledger::prune(spec, now)).await.is_ok();
             let policies = self.policies.check().await.is_ok();
             let playbooks = self.playbooks.check().await.is_ok();
-            let pause = if ledger && policies && playbooks { EVERY } else { AGAIN };
+            let freezes = matches!(self.freezes.read().await, evenkeel_policy::Freezes::Read(_));
+            let pause = if ledger && policies && playbooks && freezes { EVERY } else { AGAIN };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),

@@ -4,9 +4,9 @@ pub(crate) mod world;
 
 use chrono::{DateTime, Duration, Utc};
 use evenkeel_model::{
-    Action, Approval, ApprovalDecision, ApprovalSpec, Condition, Kind, Match, ObjectRef, Operator, Origin, Phase,
-    PlaybookSpec, PlaybookStep, PlaybookStepSpec, Proposal, Remediation, RemediationSpec, RemediationStatus,
-    RollbackTo, RollbackWorkload, Span, Tier, Transition, Undo, Verify,
+    Acknowledged, Action, Approval, ApprovalDecision, ApprovalSpec, Condition, Kind, Match, ObjectRef, Operator,
+    Origin, Phase, PlaybookSpec, PlaybookStep, PlaybookStepSpec, Proposal, Remediation, RemediationSpec,
+    RemediationStatus, RollbackTo, RollbackWorkload, Span, Tier, Transition, Undo, Verify,
 };
 
 /// Seconds after 2026-01-05 12:00:00.
@@ -64,6 +64,11 @@ pub(crate) fn proposal(number: u32) -> Proposal {
         expires_at: at(1800),
         traceparent: None,
     }
+}
+
+/// Somebody has looked.
+pub(crate) fn acknowledged() -> Acknowledged {
+    Acknowledged { by: "jane".to_owned(), request: "ack-1".to_owned(), reason: "seen".to_owned(), at: at(0) }
 }
 
 /// Its object, as it stands in `phase`.

@@ -156,7 +156,10 @@ impl Plane {
                     }
                     None => return Err(Error::Ended("nobody asks any more".to_owned()).into()),
                 },
-                _ = tidy.tick(), if !draining => self.tidy().await,
+                _ = tidy.tick(), if !draining => {
+                    self.tidy().await;
+                    self.tidy_requests().await;
+                }
                 () = tokio::time::sleep(sleep) => {}
             }
         }

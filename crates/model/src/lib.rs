@@ -6,6 +6,7 @@ mod approval;
 mod clock;
 mod digest;
 mod evidence;
+mod freeze;
 mod incident;
 mod ledger;
 mod lifecycle;
@@ -15,6 +16,7 @@ mod playbook;
 mod policy;
 mod proposal;
 mod remediation;
+mod request;
 mod signal;
 mod snapshot;
 mod span;
@@ -30,6 +32,7 @@ pub use approval::{
 pub use clock::{Clock, FixedClock};
 pub use digest::{digest, digest_parts, short_digest};
 pub use evidence::{ChangeKind, Evidence, Fact, Finding, Happened, ObservedChange, Query};
+pub use freeze::{Freeze, FreezeSpec, FrozenUndo};
 pub use incident::{
     Attempt, Decided, FoldedSignal, Incident, Instance, MAX_CAUSES, MAX_EARLIER, MAX_INSTANCES, MAX_MEMBERS, MAX_SEEN,
     MAX_SIGNALS, Member,
@@ -48,9 +51,10 @@ pub use policy::{
 };
 pub use proposal::{BUILT_IN_PLAYBOOK, PlaybookStep, Proposal};
 pub use remediation::{
-    ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus, Transition, Verb,
-    Verification,
+    Acknowledged, ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus,
+    Transition, Verb, Verification,
 };
+pub use request::{Answer, Ask, OfRemediation, Rearm, Request, RequestSpec, RequestStatus, RunStep};
 pub use signal::{Severity, Signal, SignalState, Source, is_same_trouble};
 pub use snapshot::{
     AvailabilityRecord, Job, MAX_PODS, MAX_REVISIONS, Meta, Node, OwnerReplicas, Pod, Revision, Snapshot, Workload,
@@ -76,8 +80,10 @@ mod tests {
         let all = [
             crate::Playbook::crd(),
             crate::ActionPolicy::crd(),
+            crate::Freeze::crd(),
             crate::Remediation::crd(),
             crate::Approval::crd(),
+            crate::Request::crd(),
             crate::Ledger::crd(),
         ];
         for crd in all {

@@ -111,9 +111,26 @@ pub struct RemediationStatus {
     /// Whether the target was well when last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_well: Option<bool>,
+    /// Who has looked at it, where it ended so that somebody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
     /// The final phase whose Outcome is on the bus. Nothing is deleted before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_published: Option<Phase>,
+}
+
+/// Somebody has looked: the root need not be held any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Acknowledged {
+    /// Who.
+    pub by: String,
+    /// The Request that said so.
+    pub request: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// One change of phase.
@@ -230,6 +247,7 @@ impl RemediationStatus {
             acted_at: None,
             verification: None,
             target_well: None,
+            acknowledged: None,
             outcome_published: None,
         }
     }

@@ -64,8 +64,14 @@ impl Plane {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.send(draft, &plan.request, true).await {
-                Ok(()) => break,
+            // Whether it is frozen is asked beside it: nothing may come between that and the request.
+            let (dry, freezes) =
+                futures::future::join(self.send(draft, &plan.request, true), self.freezes.read()).await;
+            match dry {
+                Ok(()) => match freezes.on(&draft.proposal().target, self.now()) {
+                    Some(frozen) => return Sending::NotDone(frozen.to_string()),
+                    None => break,
+                },
                 Err(error) if worth_waiting(&error) && tries < DRY_RUNS && time_left() > limit.get() * 2 => {
                     tokio::time::sleep(backoff.next()).await;
                 }

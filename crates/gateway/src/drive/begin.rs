@@ -156,6 +156,11 @@ impl Plane {
                 }
             };
         }
+        // What froze it since the look lets it wait; what does so from here on fails it, unwritten.
+        if let Some(frozen) = self.freezes.read().await.on(&proposal.target, self.now()) {
+            let again = frozen.look_again(self.now());
+            return Ok(Ready::Settled(self.settle(draft, Step::Defer, frozen.to_string(), Some(again)).await?));
+        }
         let plan = match self.plan(&draft, &look).await? {
             Ok(plan) => plan,
             Err(reason) => return Ok(Ready::Settled(self.settle(draft, Step::Deny, reason, None).await?)),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use evenkeel_model::{Action, ActionName, Decision, Kind, Mode, ObjectRef, Proposal, Snapshot, Step, Workload};
-use evenkeel_policy::{Context, Disruption, GitOps, Judgement, PolicySource, Question, judge, needs_labels};
+use evenkeel_model::{Action, ActionName, Decision, Kind, Mode, ObjectRef, Origin, Proposal, Snapshot, Step, Workload};
+use evenkeel_policy::{
+    Context, Disruption, Freezes, GitOps, Judgement, PolicySource, Question, freeze, judge, needs_labels,
+};
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 
@@ -19,6 +21,7 @@ const STILL_LIVE: Duration = Duration::seconds(2);
 pub(super) struct Look {
     pub(super) snapshot: Snapshot,
     policies: Vec<PolicySource>,
+    freezes: Freezes,
     labels: BTreeMap<String, String>,
     root_is_related: bool,
     /// The workload whose pods an action takes that is done to one of its pods, where it has one.
@@ -40,10 +43,11 @@ pub(super) enum Considered {
 impl Plane {
     /// Reads target, policies and ownership.
     pub(super) async fn look(&self, proposal: &Proposal) -> Result<Look, DriveError> {
-        let (mut snapshot, policies) = futures::future::try_join(self.snapshot(&proposal.target), async {
+        let read = futures::future::try_join(self.snapshot(&proposal.target), async {
             Ok::<_, DriveError>(self.policies.list().await?)
-        })
-        .await?;
+        });
+        let (read, freezes) = futures::future::join(read, self.freezes.read()).await;
+        let (mut snapshot, policies) = read?;
         let ownership = self.ownership(proposal, &snapshot).await?;
         let root_is_related = ownership.is_root(proposal, &snapshot);
         if let Some(meta) = &mut snapshot.meta {
@@ -55,7 +59,7 @@ impl Plane {
             BTreeMap::new()
         };
         let workload_of_pod = self.workload_of_pod(proposal, &snapshot).await?;
-        Ok(Look { snapshot, policies, labels, root_is_related, workload_of_pod })
+        Ok(Look { snapshot, policies, freezes, labels, root_is_related, workload_of_pod })
     }
 
     /// What a ready pod belongs to: taking it takes capacity, and how many others are away decides.
@@ -195,7 +199,19 @@ impl Plane {
             context: context(&proposal.action, look, takes_capacity),
             protected: &self.protected,
         };
-        let judgement = judge(&question, &look.policies);
+        let mut judgement = judge(&question, &look.policies);
+        // What a person asks for is no automatic action, and an uncordon takes back what we have done ourselves.
+        if proposal.action.name().is_mutating()
+            && proposal.origin == Origin::Playbook
+            && proposal.action.name() != ActionName::UncordonNode
+        {
+            self.breakers().apply(&mut judgement, &proposal.playbook.name);
+        }
+        if proposal.action.name().is_mutating()
+            && let Some(frozen) = look.freezes.on(&proposal.target, question.now)
+        {
+            freeze(&mut judgement, &frozen, question.now);
+        }
         let decision = match judgement.verdict.decision {
             Decision::Allow { mode: Mode::Enforce } => "allow",
             Decision::Allow { mode: Mode::Audit } => "audit",

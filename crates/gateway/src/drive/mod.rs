@@ -70,7 +70,7 @@ impl Plane {
                 self.tell_people(draft).await
             }
             Phase::Proposed | Phase::Deferred | Phase::Authorized | Phase::Claimed => self.begin(draft).await,
-            Phase::AwaitingApproval => self.await_people(draft).await,
+            Phase::AwaitingApproval => Box::pin(self.await_people(draft)).await,
             Phase::Executing => Box::pin(self.resume(draft)).await,
             Phase::Verifying => self.verify(draft).await,
             Phase::Ineffective | Phase::RollingBack => self.undo(draft).await,

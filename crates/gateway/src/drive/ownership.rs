@@ -29,6 +29,14 @@ impl Ownership {
 }
 
 impl Plane {
+    /// The target's uid and what it belongs to, as they are now; `None` when there is no such object.
+    pub(crate) async fn root_now(&self, proposal: &Proposal) -> Result<Option<(String, ObjectRef)>, DriveError> {
+        let snapshot = self.snapshot(&proposal.target).await?;
+        let Some(meta) = &snapshot.meta else { return Ok(None) };
+        let root = self.ownership(proposal, &snapshot).await?.root;
+        Ok(Some((meta.uid.clone(), root)))
+    }
+
     /// Follows the target's controllers. What nobody controls costs no read.
     pub(super) async fn ownership(&self, proposal: &Proposal, snapshot: &Snapshot) -> Result<Ownership, DriveError> {
         let meta = snapshot.meta.as_ref();

@@ -35,6 +35,13 @@ impl Plane {
             Holding::ElsewhereUntil(until) => return Ok(Next::At(until)),
             Holding::No(reason) => return self.leave(draft, &reason).await,
         }
+        if let Some(frozen) = self.freezes.read().await.on_undo(&draft.proposal().target, self.now()) {
+            let again = frozen.look_again(self.now());
+            draft.status.reason = format!("{}; not undone yet: {frozen}", found_ineffective(&draft));
+            draft.status.not_before = Some(again);
+            self.save(draft).await?;
+            return Ok(Next::At(again));
+        }
         let first = draft.phase() == Phase::Ineffective;
         if first {
             // Do the fields still hold our values? The tests of the patch say, without a change.
@@ -48,7 +55,7 @@ impl Plane {
                 draft.step(Step::BeginUndo, self.now(), "undoing")?;
                 return self.failed(draft, format!("undoing was refused: {error}")).await;
             }
-            let reason = draft.status.reason.clone();
+            let reason = found_ineffective(&draft);
             draft.step(Step::BeginUndo, self.now(), format!("undoing: {reason}"))?;
             draft = self.save(draft).await?;
         } else if let Probe::Done(why) = self.probe_undo(&inverse).await? {
@@ -103,6 +110,13 @@ impl Plane {
     /// Whether it was tried for long enough: people have to see to it.
     fn is_late(&self, draft: &Draft) -> bool {
         let found = draft.status.history.iter().rev().find(|transition| transition.phase == Phase::Ineffective);
-        found.is_none_or(|found| self.now() - found.at > TRY_FOR)
+        // Nothing was tried while it was frozen.
+        found.is_none_or(|found| self.now() - draft.status.not_before.unwrap_or(found.at).max(found.at) > TRY_FOR)
     }
+}
+
+/// Why it has to be undone.
+fn found_ineffective(draft: &Draft) -> String {
+    let found = draft.status.history.iter().rev().find(|transition| transition.phase == Phase::Ineffective);
+    found.map_or_else(|| draft.status.reason.clone(), |found| found.reason.clone())
 }

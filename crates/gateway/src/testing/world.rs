@@ -83,6 +83,8 @@ struct State {
     /// Requests that changed something, in order.
     applied: Vec<String>,
     chaos: Option<Chaos>,
+    /// The admission policy for people's objects is in force.
+    people_are_held: bool,
     /// Requests held up on their way, with when they arrive.
     late: Vec<(DateTime<Utc>, Method, String, Value, bool)>,
 }
@@ -154,6 +156,11 @@ impl World {
     /// Requests that changed something, in order: `PATCH /apis/…`.
     pub(crate) fn applied(&self) -> Vec<String> {
         self.lock().applied.clone()
+    }
+
+    /// Has the admission policy for people's objects hold, or not.
+    pub(crate) fn hold_people(&self, hold: bool) {
+        self.lock().people_are_held = hold;
     }
 
     pub(crate) fn clock_ahead(&self, seconds: i64) {
@@ -238,7 +245,12 @@ fn refused_by_admission() -> Value {
 }
 
 fn status(code: u16) -> Value {
-    let message = if code == 422 { "the server rejected our request due to an error in our request" } else { "no" };
+    let by = evenkeel_policy::generate::NOT_YOURSELF;
+    let message = if code == 422 {
+        format!("the server rejected our request due to an error in our request: {by}")
+    } else {
+        "no".to_owned()
+    };
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
@@ -310,6 +322,9 @@ impl State {
                 let path = format!("{path}/{name}");
                 if self.objects.contains_key(&path) {
                     return Err(409);
+                }
+                if self.people_are_held && dry && path.ends_with("/requests/forged") {
+                    return Err(422);
                 }
                 let mut object = body;
                 self.uids += 1;

@@ -4,6 +4,7 @@
 
 mod admission;
 mod approvals;
+mod people;
 mod rbac;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use evenkeel_model::{ActionName, ActionRule, Kind, Maxima, Mode, Tier};
 
 pub use admission::{Admission, admission};
 pub use approvals::{APPROVALS, approvals};
+pub use people::{NOT_YOURSELF, people};
 pub use rbac::{mutation, rbac};
 
 use crate::check::fault_of;

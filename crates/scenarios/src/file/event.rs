@@ -24,6 +24,9 @@ pub struct Event {
     /// Changes how many pods a workload has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
+    /// Ends a Freeze, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thaw: Option<String>,
     /// Deletes an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete: Option<Object>,
@@ -102,6 +105,7 @@ impl Event {
         let all = [
             ("setImage", self.set_image.is_some()),
             ("scale", self.scale.is_some()),
+            ("thaw", self.thaw.is_some()),
             ("delete", self.delete.is_some()),
             ("apply", self.apply.is_some()),
             ("patch", self.patch.is_some()),

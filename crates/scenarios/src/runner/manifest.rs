@@ -99,6 +99,7 @@ pub(crate) fn paths(manifest: &Value) -> Result<(String, String), NotAnObject> {
     let (plural, namespaced) = match (version, kind) {
         ("evenkeel.dev/v1alpha1", "Playbook") => ("playbooks".to_owned(), false),
         ("evenkeel.dev/v1alpha1", "ActionPolicy") => ("actionpolicies".to_owned(), false),
+        ("evenkeel.dev/v1alpha1", "Freeze") => ("freezes".to_owned(), false),
         _ => {
             let kinds = Kinds::default();
             let kind = kinds.of_object(version, kind).ok_or_else(named)?;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use evenkeel_model::{ActionPolicy, Approval, Ledger, Playbook, Remediation};
+use evenkeel_model::{ActionPolicy, Approval, Freeze, Ledger, Playbook, Remediation, Request};
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
@@ -65,6 +65,7 @@ pub(crate) enum SetUpError {
 
 /// Made once: thousands of runs have the same.
 static CRDS: LazyLock<Result<Vec<Value>, String>> = LazyLock::new(|| {
-    let all = [Playbook::crd(), ActionPolicy::crd(), Remediation::crd(), Approval::crd(), Ledger::crd()];
-    all.iter().map(|crd| serde_json::to_value(crd).map_err(|error| error.to_string())).collect()
+    let decided_by = [Playbook::crd(), ActionPolicy::crd(), Freeze::crd()];
+    let all = decided_by.into_iter().chain([Remediation::crd(), Approval::crd(), Request::crd(), Ledger::crd()]);
+    all.map(|crd| serde_json::to_value(crd).map_err(|error| error.to_string())).collect()
 });

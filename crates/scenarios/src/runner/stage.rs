@@ -71,6 +71,9 @@ impl Stage {
         if let Some(scale) = &event.scale {
             person.merge(&path(&scale.object.0), &json!({ "spec": { "replicas": scale.replicas } })).await?;
         }
+        if let Some(freeze) = &event.thaw {
+            person.delete(&format!("/apis/evenkeel.dev/v1alpha1/freezes/{freeze}")).await?;
+        }
         if let Some(object) = &event.delete {
             person.delete(&path(&object.0)).await?;
         }

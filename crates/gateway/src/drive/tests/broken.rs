@@ -306,7 +306,7 @@ async fn what_can_not_be_told_pages_and_holds_the_root_until_somebody_has_looked
     assert_eq!(bench.claims(), 1);
     assert!(bench.plane.index().held_for_person(&cart(1).root).is_some());
     bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
-        it["metadata"]["annotations"] = json!({"evenkeel.dev/acknowledged": "jane"});
+        it["status"]["acknowledged"] = serde_json::to_value(crate::testing::acknowledged()).unwrap();
     });
     bench.step().await;
     bench.step().await;
@@ -324,7 +324,7 @@ async fn an_acknowledgement_that_comes_before_the_outcome_is_told_frees_the_root
     assert_eq!(bench.phase(), Phase::Unknown, "{}", bench.reason());
     assert_eq!(bench.claims(), 1);
     bench.world.edit(&format!("/remediations/{}", bench.name), |it| {
-        it["metadata"]["annotations"] = json!({"evenkeel.dev/acknowledged": "jane"});
+        it["status"]["acknowledged"] = serde_json::to_value(crate::testing::acknowledged()).unwrap();
     });
     bench.step().await;
     bench.bus.set_away(false);

@@ -4,7 +4,9 @@
 mod approvals;
 mod broken;
 mod chat;
+mod frozen;
 mod owners;
+mod people;
 mod waiting;
 
 use std::sync::Arc;
