@@ -49,7 +49,6 @@ pub use audit::Audit;
 pub use breakers::breakers;
 pub use chat::ChatParts;
 pub use config::{BadConfig, BreakerConfig, Config};
-pub use config::{BadConfig, Config};
 pub use error::{ApiError, Error};
 pub use metrics::Metrics;
 #[cfg(feature = "mutation")]
