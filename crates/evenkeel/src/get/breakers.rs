@@ -27,7 +27,13 @@ pub(super) async fn run(args: &GetArgs) -> Result<()> {
         return Ok(());
     }
     let items = items(&breakers);
-    output::print(&output::render(args.output, &items, || table(&items).render(terminal::is_coloured()))?)
+    output::print(&output::render(args.output, &items, || table(&items).render(terminal::is_coloured()))?)?;
+    if args.output == Format::Table {
+        output::warn(
+            "`evenkeel rearm PLAYBOOK --reason TEXT` closes one, `--all` all of them; -o yaml tells all of why",
+        );
+    }
+    Ok(())
 }
 
 /// Those that are understood, as the gateway counts.
@@ -94,6 +100,6 @@ mod tests {
         assert_eq!(lines.len(), 3, "{shown}");
         assert!(lines[0].starts_with("BREAKER"), "{shown}");
         assert!(lines[1].starts_with('*') && lines[1].contains("stops automatic action"), "{shown}");
-        assert!(lines[2].starts_with("useless") && lines[2].contains("evenkeel rearm useless"), "{shown}");
+        assert!(lines[2].starts_with("useless") && lines[2].contains("suspends the playbook"), "{shown}");
     }
 }
