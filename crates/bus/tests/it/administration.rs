@@ -13,7 +13,7 @@ async fn a_second_init_changes_nothing_and_says_so() {
     let connection = JetStreamOptions::new(&server.url, cluster());
     let first = admin::init(&connection, &options(None)).await.unwrap();
     assert!(first.items.iter().all(|item| item.action == Action::Created), "{first:?}");
-    assert_eq!(first.items.len(), 6 + 4 + 5);
+    assert_eq!(first.items.len(), 6 + 5 + 5);
     assert!(first.warnings.is_empty(), "{first:?}");
     let second = admin::init(&connection, &options(None)).await.unwrap();
     assert!(second.unchanged(), "{second:?}");
