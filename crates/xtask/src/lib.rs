@@ -8,6 +8,8 @@ mod http;
 pub mod nats;
 pub mod ports;
 mod proc;
+#[cfg(test)]
+mod threats;
 pub mod tools;
 pub mod ui;
 mod wait;

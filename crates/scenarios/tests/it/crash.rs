@@ -11,7 +11,7 @@ const SCENARIOS: [&str; 9] = [
     "bad-image",
     "hung",
     "to-zero-and-back",
-    "node-dies",
+    "pods-that-stay",
     "budget-allows-eviction",
     "node-comes-back",
     "superseded",
