@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use evenkeel_scenarios::Scenario;
@@ -13,6 +11,7 @@ use indicatif::ProgressBar;
 
 use crate::output::{self, Table, Tone};
 use crate::simulate::VIOLATIONS;
+use crate::threads::in_threads;
 
 /// Deaths told of each scenario; more are counted.
 const SHOWN: usize = 8;
@@ -66,29 +65,4 @@ fn told(by_name: &BTreeMap<&str, (usize, Vec<String>)>) -> Result<String> {
         }
     }
     Ok(text)
-}
-
-/// One result for each piece of work, in its order.
-fn in_threads<W: Sync, R: Send>(
-    work: &[W],
-    progress: &ProgressBar,
-    each: impl Fn(&W) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(piece) = work.get(at) else { return };
-                    let result = each(piece);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, result);
-                    progress.inc(1);
-                }
-            });
-        }
-    });
-    progress.finish_and_clear();
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }

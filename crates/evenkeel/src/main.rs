@@ -31,6 +31,7 @@ mod run;
 mod simulate;
 #[cfg(test)]
 mod testing;
+mod threads;
 
 /// Half of what a simulation or a backtest does is making and dropping small values, which this one does faster
 /// than the C library; see docs/performance.md.

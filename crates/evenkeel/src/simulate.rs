@@ -5,8 +5,6 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use evenkeel_scenarios::html::{self, model::RunPage};
@@ -15,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::SimulateArgs;
 use crate::output::{self, Table, Tone};
+use crate::threads::in_threads;
 use crate::{check, output::warn};
 
 pub(crate) const VIOLATIONS: u8 = 1;
@@ -109,33 +108,29 @@ fn replaced(args: &SimulateArgs) -> Result<String> {
     Ok(text)
 }
 
-/// Runs in threads, one runtime each; reports come by scenario and seed.
+/// Reports come by scenario and seed.
 fn run_all(scenarios: &[Scenario], args: &SimulateArgs) -> Result<Vec<RunReport>> {
-    let seeds = seeds(args);
     let work: Vec<(&Scenario, u64)> =
-        scenarios.iter().flat_map(|scenario| seeds.clone().map(move |seed| (scenario, seed))).collect();
-    let progress = progress(work.len());
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(BTreeMap::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(work.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::SeqCst);
-                    let Some((scenario, seed)) = work.get(at) else { return };
-                    let options =
-                        RunOptions { seed: *seed, engine_faults: args.engine_faults, ..RunOptions::default() };
-                    let report = evenkeel_scenarios::run(scenario, options);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, report);
-                    progress.inc(1);
-                }
-            });
-        }
-    });
-    progress.finish_and_clear();
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(done.into_values().collect::<Result<Vec<RunReport>, _>>()?)
+        scenarios.iter().flat_map(|scenario| seeds(args).map(move |seed| (scenario, seed))).collect();
+    let whole = args.json || args.trace || args.report.is_some();
+    in_threads(&work, &progress(work.len()), |(scenario, seed)| {
+        let options = RunOptions { seed: *seed, engine_faults: args.engine_faults, ..RunOptions::default() };
+        let report = evenkeel_scenarios::run(scenario, options)?;
+        Ok(if whole { report } else { short(report) })
+    })
+}
+
+/// What the table is made of: thousands of whole reports are gigabytes.
+fn short(report: RunReport) -> RunReport {
+    RunReport {
+        signals: Vec::new(),
+        proposals: Vec::new(),
+        events: Vec::new(),
+        health: Vec::new(),
+        calls: Vec::new(),
+        trace: Vec::new(),
+        ..report
+    }
 }
 
 fn seeds(args: &SimulateArgs) -> std::ops::Range<u64> {

@@ -89,7 +89,8 @@ fn build_engine(arguments: &Arguments) -> Result<()> {
 
 fn cargo_test(arguments: &Arguments, chosen: &[&str], to_tests: &[&str]) -> Result<()> {
     let mut command = Command::new(env::cargo());
-    command.current_dir(env::workspace()?).arg("test").args(chosen);
+    // All that is wrong is told at once: a run takes long.
+    command.current_dir(env::workspace()?).args(["test", "--no-fail-fast"]).args(chosen);
     if arguments.locked {
         command.arg("--locked");
     }
