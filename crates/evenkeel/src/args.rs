@@ -358,8 +358,7 @@ pub(crate) enum Policy {
     Explain(Box<ExplainArgs>),
     /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
     Rbac(PolicyArgs),
-    /// Print the admission policies as YAML: one holds the gateway to the policies, one says who approves
-    /// Print the admission policies for the gateway and for what people ask, as YAML
+    /// Print the admission policies as YAML: for the gateway, for who approves, and for what people ask
     Admission {
         #[command(flatten)]
         policies: PolicyArgs,

@@ -45,6 +45,15 @@ impl Plane {
             Holds::Yes => {}
             Holds::No(why) => return Ok(Answered::refused(why)),
         }
+        // A name ends in the API server's path.
+        let named = match &request.spec.ask {
+            Ask::Run(run) => Some(&run.playbook),
+            Ask::Cancel(of) | Ask::Ack(of) => Some(&of.remediation),
+            Ask::Rearm(_) => None,
+        };
+        if let Some(name) = named.filter(|name| !checks::is_object_name(name)) {
+            return Ok(Answered::refused(format!("{name:?} is no name of an object")));
+        }
         match &request.spec.ask {
             Ask::Run(run) => self.run_for(request, run).await,
             Ask::Cancel(of) => self.cancel_for(request, of).await,

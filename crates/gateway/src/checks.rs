@@ -61,12 +61,7 @@ pub(crate) fn check_shape(proposal: &Proposal, cluster: &str) -> Result<(), Refu
     }
     // Its name ends in the API server's path.
     let playbook = &proposal.playbook;
-    let is_dns = |text: &str| {
-        (1..=253).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
-            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-    };
-    if !is_dns(&playbook.name) || !name_like(&playbook.step) || !name_like(&playbook.version) {
+    if !is_object_name(&playbook.name) || !name_like(&playbook.step) || !name_like(&playbook.version) {
         let (name, step, version) = (&playbook.name, &playbook.step, &playbook.version);
         return refuse(format!("playbook {name:?}, step {step:?}, version {version:?}: expected names and a version"));
     }
@@ -220,6 +215,13 @@ pub(crate) fn check_recurrence(proposal: &Proposal, earlier: &evenkeel_model::Re
         Some(until) => Err(format!("its time to recur passed at {until}")),
         None => Err("its step can't recur".to_owned()),
     }
+}
+
+/// Whether an object of ours, a playbook or a Remediation, can have this name: a DNS subdomain, as Kubernetes has it.
+pub(crate) fn is_object_name(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

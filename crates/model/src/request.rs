@@ -83,7 +83,7 @@ impl std::fmt::Display for Ask {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunStep {
     /// The playbook.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub playbook: String,
     /// The step; the first one that changes something where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub struct RunStep {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OfRemediation {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub remediation: String,
 }
 

@@ -63,12 +63,27 @@ impl Plane {
                 self.with_people(draft, look, judgement, why, reason, live).await
             }
             Weighed::Go { judgement, why } => {
-                // Nobody is asked any more.
+                // Nobody need be asked any more; but who was asked and said no has said no.
+                if draft.status.approval.is_some()
+                    && let Some(denied) = self.denied(&draft.name())
+                {
+                    return Ok(Weighed::Settle { step: evenkeel_model::Step::Deny, reason: denied, not_before: None });
+                }
                 draft.status.approval = None;
                 Ok(Weighed::Go { judgement, why })
             }
             weighed => Ok(weighed),
         }
+    }
+
+    /// Who denies it, and why, if somebody does. Whether they still may is not asked: nothing is done is the safe end.
+    fn denied(&self, name: &str) -> Option<String> {
+        let no = self
+            .approvals
+            .of(name)
+            .into_iter()
+            .find(|it| it.spec.decision == evenkeel_model::ApprovalDecision::Deny)?;
+        Some(format!("denied by {}: {}", no.spec.approver, no.spec.reason))
     }
 
     async fn with_people(

@@ -108,13 +108,13 @@ impl Plane {
             Weighed::Settle { step: step @ (Step::FindObsolete | Step::Deny), reason, .. } => {
                 self.settle(draft, step, reason, None).await
             }
+            // Nothing new begins; it waits on, approved or not.
+            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
+                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
+            }
             Weighed::Go { judgement, why } if judgement.approvers > 0 => {
                 draft.step(Step::Reconsider, now, why)?;
                 self.begin_on(draft, Some(look)).await
-            }
-            // Nothing new begins; it waits on.
-            Weighed::Go { .. } if self.recorder.is_behind().is_some() => {
-                Ok(Next::At((now + self.config.retry.chrono()).min(expires_at)))
             }
             Weighed::Go { .. } | Weighed::Settle { .. } => {
                 draft.step(Step::Reconsider, now, "looked at again: it need not wait for people any more")?;

@@ -86,6 +86,16 @@ async fn one_denial_ends_it_whoever_approved() {
 }
 
 #[tokio::test]
+async fn who_was_asked_and_said_no_has_said_no_also_when_nobody_need_be_asked_any_more() {
+    let bench = asked().await;
+    make(&bench, "a-1", "joe", LATER, |it| it.spec.decision = evenkeel_model::ApprovalDecision::Deny);
+    bench.world.edit("/actionpolicies/shop", |policy| policy["spec"]["actions"][0]["tier"] = json!("Low"));
+    bench.advance().await;
+    assert_eq!((bench.phase(), bench.effects()), (Phase::Denied, 0), "{}", bench.reason());
+    assert_eq!(bench.reason(), "denied by joe: looked at it");
+}
+
+#[tokio::test]
 async fn approvals_that_do_not_count_are_told_and_change_nothing() {
     let bench = asked().await;
     make(&bench, "a-1", "jane", LATER, |it| it.spec.digest = "e".repeat(64));

@@ -137,7 +137,9 @@ async fn a_run_that_makes_no_sense_is_refused_with_its_reason() {
         refused(other(|run| run.target.name = "none-such".to_owned())).await,
         refused(other(|run| run.target = ObjectRef::cluster_scoped(Kind::Node, "worker-1"))).await,
         refused(other(|run| run.target.name = "../x".to_owned())).await,
+        refused(other(|run| run.playbook = "a b".to_owned())).await,
         refused(Ask::Cancel(OfRemediation { remediation: "none".to_owned() })).await,
+        refused(Ask::Cancel(OfRemediation { remediation: "../x".to_owned() })).await,
     ];
     insta::assert_snapshot!(reasons.join("\n").replace(&bench.name, "NAME"));
 }
