@@ -89,7 +89,10 @@ async fn one_denial_ends_it_whoever_approved() {
 async fn who_was_asked_and_said_no_has_said_no_also_when_nobody_need_be_asked_any_more() {
     let bench = asked().await;
     make(&bench, "a-1", "joe", LATER, |it| it.spec.decision = evenkeel_model::ApprovalDecision::Deny);
-    bench.world.edit("/actionpolicies/shop", |policy| policy["spec"]["actions"][0]["tier"] = json!("Low"));
+    bench.world.edit("/actionpolicies/shop", |policy| {
+        policy["spec"]["actions"][0]["tier"] = json!("Low");
+        policy["spec"]["actions"][0]["approvers"] = json!(null);
+    });
     bench.advance().await;
     assert_eq!((bench.phase(), bench.effects()), (Phase::Denied, 0), "{}", bench.reason());
     assert_eq!(bench.reason(), "denied by joe: looked at it");
