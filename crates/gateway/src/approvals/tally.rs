@@ -33,14 +33,18 @@ pub(crate) struct Tally {
     pub(crate) refused: Vec<(Arc<Approval>, String)>,
 }
 
-/// Counts `approvals`, which come oldest first; `falls` has those that are known not to count, by name, and why.
+/// Counts `approvals`; `falls` has those that are known not to count, by name, and why. Of one person's the oldest
+/// counts; of those made in the same second, the one that has been told to count.
 /// Without a guard none counts, and none is refused for good.
 pub(crate) fn tally(poll: &Poll<'_>, approvals: &[Arc<Approval>], falls: &BTreeMap<String, String>) -> Tally {
     let mut tally = Tally::default();
     let Some(guard) = &poll.asked.guard else { return tally };
     let from = guard.since.checked_add_signed(poll.tolerance).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let mut heard: BTreeMap<(&str, ApprovalDecision), String> = BTreeMap::new();
-    for approval in approvals {
+    let is_told = |name: &str| poll.asked.given.iter().any(|given| given.name == name);
+    let mut oldest_first: Vec<&Arc<Approval>> = approvals.iter().collect();
+    oldest_first.sort_by_cached_key(|it| (created(it), !is_told(&it.name_any()), it.name_any()));
+    for approval in oldest_first {
         let key = (approval.spec.person(), approval.spec.decision);
         let judged = judge(poll, approval, from);
         if let Err(reason) = falls.get(&approval.name_any()).cloned().map_or(judged, Err) {
@@ -108,7 +112,7 @@ fn short(digest: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_model::{ApprovalGuard, Tier};
+    use evenkeel_model::{ApprovalGuard, GivenApproval, Tier};
 
     use super::*;
     use crate::testing::{approval, at};
@@ -170,6 +174,25 @@ mod tests {
         let approved: Vec<String> = counted.approved.iter().map(|it| it.name_any()).collect();
         assert_eq!(approved, ["b", "d"]);
         assert_eq!(counted.refused[0].1, "may not");
+    }
+
+    #[test]
+    fn what_counts_goes_on_to_count_beside_another_of_the_same_second() {
+        let mut asked = asked();
+        let (a, b) = (made("a", "jane", |_| {}), made("b", "jane", |_| {}));
+        let given = |it: &Arc<Approval>| it.name_any();
+        let first = count(&asked, &[Arc::clone(&b)]);
+        assert_eq!(first.approved.iter().map(given).collect::<Vec<_>>(), ["b"]);
+        asked.given = vec![GivenApproval {
+            name: "b".to_owned(),
+            approver: "jane".to_owned(),
+            decision: ApprovalDecision::Approve,
+            reason: String::new(),
+            at: at(10),
+        }];
+        let both = count(&asked, &[a, b]);
+        assert_eq!(both.approved.iter().map(given).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(both.refused[0].1, "jane has said so in b already; a person counts once");
     }
 
     #[test]
