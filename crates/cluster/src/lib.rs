@@ -2,7 +2,8 @@
 //!
 //! Reading: [`snapshot`] reads one object and its surroundings into an
 //! [`evenkeel_model::Snapshot`] (what it concludes from API objects is in [`convert`], pure);
-//! [`owners`] and [`root_of`] climb from an object to what a person would act on; [`live`] and
+//! [`owners`] and [`root_of`] climb from an object to what a person would act on; [`budgets`] tells
+//! what PodDisruptionBudgets leave; [`live`] and
 //! [`revision_template`] read content as the API server sends it. Writing: [`Patch`] builds a
 //! stamped JSON Patch with its inverse; [`patch`], [`delete`] and [`evict`] send one request each,
 //! with the uid as precondition, and answer with a [`WriteError`] that says whether anything can
@@ -11,6 +12,7 @@
 //! The writing functions need a client that does not retry (`Config::default_retry = false`, kube 5
 //! re-sends every method otherwise) and that has finite timeouts.
 
+mod budgets;
 pub mod convert;
 mod diff;
 mod error;
@@ -25,6 +27,7 @@ mod stamp;
 pub mod testing;
 mod write;
 
+pub use budgets::{Budgets, budgets};
 pub use diff::changed_lines;
 pub use error::{ReadError, WriteError, WriteOutcome, classify};
 pub use owners::{owners, root_of};

@@ -416,6 +416,9 @@ pub(crate) struct ExplainArgs {
     /// It keeps data in volume claims
     #[arg(long)]
     pub(crate) stateful: bool,
+    /// Disruptions that the PodDisruptionBudget over its pods allows now
+    #[arg(long, value_name = "N")]
+    pub(crate) budget: Option<u32>,
     /// A GitOps tool tracks it, and sets what the action writes (owned) or does not (free)
     #[arg(long, value_enum, value_name = "FIELDS")]
     pub(crate) git_ops: Option<Fields>,

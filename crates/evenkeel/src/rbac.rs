@@ -26,6 +26,8 @@ const GATEWAY: &[Row] = &[
     ("", "pods/log", &["get"]),
     // Whether approvers still may.
     ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+    // What others' disruptions leave of the pods that an action takes.
+    ("policy", "poddisruptionbudgets", &["list"]),
 ];
 
 /// In the engine's namespace: the gateway's own objects.

@@ -57,6 +57,8 @@ pub struct Context {
     pub git_ops: GitOps,
     /// What the action does to the workload whose pods it takes; needed where it takes available ones.
     pub disruption: Option<Disruption>,
+    /// PodDisruptionBudgets over the pods it takes. The API server evicts no pod that has two.
+    pub budgets: u32,
 }
 
 /// Whether a GitOps tool tracks an object.
@@ -186,6 +188,9 @@ impl<'a> Bench<'a> {
         }
         if question.ceiling == Mode::Audit {
             self.say(BUILT_IN, Ruling::InstallationAudits);
+        }
+        if action == ActionName::EvictPod && question.context.budgets > 1 {
+            self.deny(BUILT_IN, Ruling::SeveralBudgets(question.context.budgets));
         }
         if let Some(Disruption { takes, budget: Some(left), .. }) = self.taken()
             && takes > left

@@ -25,6 +25,8 @@ pub enum Ruling<'a> {
         /// Pods that the action takes.
         takes: u32,
     },
+    /// The pod has so many PodDisruptionBudgets, and is to be evicted.
+    SeveralBudgets(u32),
     /// Text of a built-in rule.
     Said(String),
     /// The policy can't be read.
@@ -142,6 +144,7 @@ impl Ruling<'_> {
             | Self::Protected(_)
             | Self::Annotated(_)
             | Self::NothingAllows(..)
+            | Self::SeveralBudgets(_)
             | Self::Broken(_)
             | Self::NotListed(_)
             | Self::Origin(..)
@@ -169,6 +172,7 @@ impl Ruling<'_> {
                 format!("write an ActionPolicy that matches {target} and lists {action}")
             }
             Self::BudgetSpent { .. } => "wait until the budget's pods are available again".to_owned(),
+            Self::SeveralBudgets(_) => "leave the pod one PodDisruptionBudget".to_owned(),
             Self::Broken(_) => "mend the policy (evenkeel check tells where), or delete it".to_owned(),
             Self::NotListed(action) => format!("add {action} to spec.actions, or narrow spec.match"),
             Self::Origin(action, origin) => format!("add {origin:?} to origins of {action}"),
@@ -215,6 +219,9 @@ impl fmt::Display for Ruling<'_> {
             Self::NothingAllows(action, target) => write!(f, "no ActionPolicy allows {action} of {target}"),
             Self::BudgetSpent { left, takes } => {
                 write!(f, "its PodDisruptionBudgets let {left} pods go now, and it takes {takes}")
+            }
+            Self::SeveralBudgets(count) => {
+                write!(f, "{count} PodDisruptionBudgets are about the pod: the API server evicts none that has two")
             }
             Self::Said(said) => f.write_str(said),
             Self::Broken(reason) => write!(f, "can't be read, and denies what it might match: {reason}"),

@@ -73,6 +73,8 @@ struct Hypothetical {
     #[serde(default)]
     takes: Option<u32>,
     #[serde(default)]
+    budget: Option<u32>,
+    #[serde(default)]
     stateful: bool,
     #[serde(default)]
     git_ops: Option<FileFields>,
@@ -115,6 +117,7 @@ pub(super) fn asked(args: &ExplainArgs, record: Option<Value>) -> Result<Asked> 
     });
     let (replicas, available) = (args.replicas.or(file.replicas), args.available.or(file.available));
     let takes = args.takes.or(file.takes).unwrap_or(0);
+    let budget = args.budget.or(file.budget);
     let desired = replicas.or(available).unwrap_or(takes);
     let available = available.unwrap_or(desired);
     Ok(Asked {
@@ -125,12 +128,8 @@ pub(super) fn asked(args: &ExplainArgs, record: Option<Value>) -> Result<Asked> 
             takes_capacity: takes > 0,
             replicas,
             git_ops: git_ops.or(in_file).unwrap_or_default(),
-            disruption: Some(Disruption {
-                desired,
-                unavailable: desired.saturating_sub(available),
-                takes,
-                budget: None,
-            }),
+            disruption: Some(Disruption { desired, unavailable: desired.saturating_sub(available), takes, budget }),
+            budgets: u32::from(budget.is_some()),
         },
         target,
         labels,
@@ -188,6 +187,7 @@ fn hypothetical(action: Action, target: String, origin: Option<Origin>) -> Hypot
         replicas: None,
         available: None,
         takes: None,
+        budget: None,
         stateful: false,
         git_ops: None,
     }
@@ -243,19 +243,19 @@ mod tests {
     #[test]
     fn options_and_a_file_ask_the_same() {
         let options = args(
-            "--do scaleWorkload --target deployment/shop/cart --to 5 --replicas 4 --available 3 --takes 1 --origin person \
+            "--do scaleWorkload --target deployment/shop/cart --to 5 --replicas 4 --available 3 --takes 1 --budget 2 --origin person \
              --at 2026-12-24T12:00:00Z --label app=cart --git-ops free --mode audit --annotated audit",
         );
         let file = serde_json::json!({
             "do": {"scaleWorkload": {"replicas": 5}}, "target": "deployment/shop/cart", "replicas": 4, "available": 3,
-            "takes": 1, "origin": "Person", "at": "2026-12-24T12:00:00Z", "labels": {"app": "cart"}, "gitOps": "Free",
+            "takes": 1, "budget": 2, "origin": "Person", "at": "2026-12-24T12:00:00Z", "labels": {"app": "cart"}, "gitOps": "Free",
             "mode": "Audit", "annotated": "audit",
         });
         let by_options = asked(&options, None).unwrap();
         assert_eq!(asked(&args("-"), Some(file)).unwrap(), by_options);
         assert_eq!(
             by_options.context.disruption,
-            Some(Disruption { desired: 4, unavailable: 1, takes: 1, budget: None })
+            Some(Disruption { desired: 4, unavailable: 1, takes: 1, budget: Some(2) })
         );
     }
 

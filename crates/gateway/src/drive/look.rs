@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
+use evenkeel_cluster::Budgets;
 use evenkeel_model::{Action, ActionName, Decision, Kind, Mode, ObjectRef, Origin, Proposal, Snapshot, Step, Workload};
 use evenkeel_policy::{
     Context, Disruption, Freezes, GitOps, Judgement, PolicySource, Question, freeze, judge, needs_labels,
@@ -26,6 +27,8 @@ pub(super) struct Look {
     root_is_related: bool,
     /// The workload whose pods an action takes that is done to one of its pods, where it has one.
     workload_of_pod: Option<Workload>,
+    /// PodDisruptionBudgets over the pods that the action takes.
+    budgets: Option<Budgets>,
 }
 
 /// What follows from a look.
@@ -59,7 +62,32 @@ impl Plane {
             BTreeMap::new()
         };
         let workload_of_pod = self.workload_of_pod(proposal, &snapshot).await?;
-        Ok(Look { snapshot, policies, freezes, labels, root_is_related, workload_of_pod })
+        let budgets = self.budgets(proposal, &snapshot).await?;
+        Ok(Look { snapshot, policies, freezes, labels, root_is_related, workload_of_pod, budgets })
+    }
+
+    /// What PodDisruptionBudgets leave of the pods that an action takes: others' disruptions and ours are one.
+    async fn budgets(&self, proposal: &Proposal, snapshot: &Snapshot) -> Result<Option<Budgets>, DriveError> {
+        let target = &proposal.target;
+        let takes = match proposal.action.name() {
+            // The API server minds them whatever state the pod is in.
+            ActionName::EvictPod => true,
+            ActionName::RestartWorkload | ActionName::ScaleWorkload | ActionName::DeletePod => {
+                actions::for_action(&proposal.action).takes_capacity(snapshot)
+            }
+            // What goes is of the revision that is not available, or no pod that a budget is about.
+            ActionName::RollbackWorkload
+            | ActionName::CordonNode
+            | ActionName::UncordonNode
+            | ActionName::DeleteJob
+            | ActionName::Notify
+            | ActionName::Escalate => false,
+        };
+        if !takes || !snapshot.is_there() {
+            return Ok(None);
+        }
+        let read = evenkeel_cluster::budgets(&self.reader, target);
+        self.within(|| format!("reading the PodDisruptionBudgets over {target}"), read).await
     }
 
     /// What a ready pod belongs to: taking it takes capacity, and how many others are away decides.
@@ -256,9 +284,9 @@ fn context(action: &Action, look: &Look, takes_capacity: bool) -> Context {
                 // One at least; how many a rollout takes at once is the workload's own strategy.
                 _ => u32::from(takes_capacity),
             },
-            // An eviction is refused by the API server where a budget is spent; for others it is not read.
-            budget: None,
+            budget: look.budgets.map(|budgets| budgets.left),
         }),
+        budgets: look.budgets.map_or(0, |budgets| budgets.count),
     }
 }
 

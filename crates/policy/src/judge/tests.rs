@@ -255,6 +255,16 @@ fn every_rule_that_spoke_is_told() {
         ("more are taken than may ever be", Case { context: taking(0, 3, None), ..Case::default() }, few()),
         ("a disruption budget is spent", Case { context: taking(0, 1, Some(0)), ..Case::default() }, few()),
         (
+            "a pod with two budgets is to be evicted",
+            Case {
+                action: Action::EvictPod(Empty {}),
+                target: ObjectRef::namespaced(Kind::Pod, "shop", "cart-0"),
+                context: Context { budgets: 2, ..taking(0, 1, Some(1)) },
+                ..Case::default()
+            },
+            vec![loaded("pods", spec("Enforce", &["shop"], &["Pod"], json!([rule("evictPod", "Low")])))],
+        ),
+        (
             "it is not known what is available",
             Case { context: Context { disruption: None, ..capacity(false, 3) }, ..Case::default() },
             few(),

@@ -152,6 +152,7 @@ pub(crate) fn plan(chance: &mut Chance) -> Plan {
             chance.one(&[GitOps::FieldsFree, GitOps::FieldsOwned])
         },
         disruption: chance.percent(90).then_some(disruption),
+        budgets: if chance.percent(80) { u32::from(disruption.budget.is_some()) } else { chance.below(4) },
     };
     let moment: DateTime<Utc> = chance.one(&MOMENTS).parse().unwrap();
     Plan {

@@ -51,6 +51,10 @@ pub(crate) fn judge(plan: &Plan, policies: &[PolicySource], protected: &Protecte
     if plan.narrowed.is_some() && plan.narrowed != Some("audit") {
         return no;
     }
+    // The API server's own rule.
+    if action == ActionName::EvictPod && plan.context.budgets >= 2 {
+        return no;
+    }
 
     // A policy that can't be read denies what it might match.
     for policy in policies {

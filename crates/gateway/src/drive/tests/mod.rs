@@ -3,6 +3,7 @@
 
 mod approvals;
 mod broken;
+mod budgets;
 mod chat;
 mod frozen;
 mod owners;
