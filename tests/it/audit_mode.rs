@@ -17,7 +17,8 @@ async fn would_execute(world: &mut World) -> Result<()> {
     );
     ensure!(world.image("shop", "cart").await? == "registry.example/app:no-such-tag");
     let ours = "system:serviceaccount:evenkeel:";
-    let own = ["remediations", "ledgers", "events"];
+    // Of policies, whether they can be enforced.
+    let own = ["remediations", "ledgers", "events", "actionpolicies", "selfsubjectaccessreviews"];
     // Whether admission refuses forgeries is only tried out, on the gateway's own kinds.
     let tried_out = ["requests", "approvals"];
     let writes: Vec<_> = world

@@ -166,10 +166,22 @@ impl World {
     /// # Errors
     /// The API server does not take them.
     pub fn install_admission(&self, policies: &str) -> Result<()> {
+        self.install_generated("admission", policies)
+    }
+
+    /// Installs the rights that `policies`, a manifest, need, in place of those for every action.
+    ///
+    /// # Errors
+    /// The API server does not take them.
+    pub fn install_rights(&self, policies: &str) -> Result<()> {
+        self.install_generated("rbac", policies)
+    }
+
+    fn install_generated(&self, what: &str, policies: &str) -> Result<()> {
         let file = self.dir.path().join("policies.yaml");
         std::fs::write(&file, policies)?;
         let config = self.dir.path().join("admin.yaml");
-        let made = ["policy", "admission", "--policies", path(&file)?, "--config", path(&config)?];
+        let made = ["policy", what, "--policies", path(&file)?, "--config", path(&config)?];
         let made = foreign::labelled(&self.cluster, &self.engine.command(&made)?)?;
         self.cluster.kubectl_with(&["apply", "-f", "-"], &made)?;
         Ok(())

@@ -20,14 +20,18 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 const GATEWAY: &[Row] = &[
     ("evenkeel.dev", "playbooks", &["get"]),
     ("evenkeel.dev", "actionpolicies", &["list"]),
+    // Whether they can be enforced; what they say stays theirs who wrote them.
+    ("evenkeel.dev", "actionpolicies/status", &["update"]),
     ("evenkeel.dev", "freezes", &["list"]),
     ("events.k8s.io", "events", &["create"]),
     ("", "events", &["list"]),
     ("", "pods/log", &["get"]),
-    // Whether approvers still may.
-    ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
     // What others' disruptions leave of the pods that an action takes.
     ("policy", "poddisruptionbudgets", &["list"]),
+    // Whether approvers still may.
+    ("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+    // Whether it has the rights that policies need.
+    ("authorization.k8s.io", "selfsubjectaccessreviews", &["create"]),
 ];
 
 /// In the engine's namespace: the gateway's own objects.
@@ -74,11 +78,12 @@ pub(crate) fn objects(namespace: &str, actions: &[ActionName]) -> Vec<Value> {
     let observer = rules(evenkeel_cluster::READS.iter().chain(evenkeel_observer::READS).copied(), []);
     let mutations = actions.iter().copied().flat_map(mutations);
     let mut gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied(), mutations);
-    // What answers for approvers' identity is compared with what it should be.
+    // What answers for approvers' identity, and what holds the gateway to the policies, is compared with what it
+    // should be.
     gateway.push(json!({
         "apiGroups": ["admissionregistration.k8s.io"],
         "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
-        "resourceNames": [evenkeel_policy::generate::APPROVALS],
+        "resourceNames": [evenkeel_policy::generate::APPROVALS, evenkeel_policy::generate::GATEWAY_WRITES],
         "verbs": ["get"],
     }));
     let mut objects = vec![account("observer", namespace, true)];
@@ -201,11 +206,20 @@ mod tests {
             all.sort();
             all
         };
-        assert_eq!(mutating(&[]), ["create events", "create subjectaccessreviews"]);
-        assert_eq!(mutating(&[ActionName::DeletePod]), ["create events", "create subjectaccessreviews", "delete pods"]);
-        assert_eq!(
-            mutating(&[ActionName::EvictPod, ActionName::CordonNode]),
-            ["create events", "create pods/eviction", "create subjectaccessreviews", "patch nodes"]
-        );
+        let always = [
+            "create events",
+            "create selfsubjectaccessreviews",
+            "create subjectaccessreviews",
+            "update actionpolicies/status",
+        ];
+        let and = |own: &[&str]| -> Vec<String> {
+            let mut all: Vec<String> = always.iter().chain(own).map(|it| (*it).to_owned()).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(mutating(&[]), and(&[]));
+        assert_eq!(mutating(&[ActionName::DeletePod]), and(&["delete pods"]));
+        let both = [ActionName::EvictPod, ActionName::CordonNode];
+        assert_eq!(mutating(&both), and(&["create pods/eviction", "patch nodes"]));
     }
 }

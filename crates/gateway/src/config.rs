@@ -40,6 +40,9 @@ pub struct Config {
     pub poll_most: Span,
     /// When to ask again where the ledger or a policy says not yet without a time.
     pub retry: Span,
+    /// How often RBAC and admission in the cluster are held against the policies, which their condition Enforceable
+    /// tells; also when policies change. 0s: never.
+    pub policy_check: Span,
     /// How many remediations are worked on at the same time.
     pub workers: usize,
     /// A message handed out more often than this is moved to the dead stream unread.
@@ -105,6 +108,7 @@ impl Default for Config {
             poll_first: Span::seconds(1),
             poll_most: Span::seconds(10),
             retry: Span::seconds(30),
+            policy_check: Span::seconds(60),
             workers: 16,
             max_deliveries: 5,
             open_per_namespace: 20,

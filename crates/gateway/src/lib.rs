@@ -17,6 +17,7 @@ mod checks;
 mod clock_guard;
 mod config;
 mod drive;
+mod enforceable;
 mod error;
 mod events;
 mod freeze;
@@ -128,6 +129,7 @@ pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
     tasks.spawn("requests", Arc::clone(&plane).take_requests(requests, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
+    tasks.spawn("check policies", Arc::clone(&plane).watch_enforceable(shutdown.clone()));
     tasks.spawn("work", Arc::clone(&plane).work(asked, shutdown.clone()));
     tasks.spawn("audit", Arc::clone(&plane).tell_records(audit.0, shutdown.clone()));
     tasks.spawn("audit backlog", Arc::clone(&plane).watch_unsealed(audit.1, shutdown.clone()));
@@ -191,6 +193,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         request_keeper: requests::RequestKeeper::new(reader.clone(), writer.clone(), &namespace, timeout),
         admission: admission::AdmissionGuard::default(),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
+        enforcement: enforceable::Enforcement::new(reader.clone(), writer.clone(), &namespace, timeout),
         freezes: freeze::FreezeReader::new(reader.clone(), timeout, health.part("freezes"), metrics.clone()),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub(crate) unacknowledged: Gauge,
     /// Freezes there are, whatever they cover.
     pub(crate) freezes: Gauge,
+    /// Policies that RBAC or admission in the cluster do not fit.
+    pub(crate) unenforceable: Gauge,
     /// How late the most overdue remediation is, milliseconds.
     pub(crate) queue_age: Gauge,
     /// Remediations waiting for their time.
@@ -64,6 +66,7 @@ impl Metrics {
             aside: Gauge::default(),
             unacknowledged: Gauge::default(),
             freezes: Gauge::default(),
+            unenforceable: Gauge::default(),
             queue_age: Gauge::default(),
             queued: Gauge::default(),
             ledger_claims: Gauge::default(),
@@ -90,6 +93,11 @@ impl Metrics {
             m.unacknowledged.clone(),
         );
         registry.register("freezes", "Freezes there are, as last read", m.freezes.clone());
+        registry.register(
+            "policies_unenforceable",
+            "Policies that RBAC or admission in the cluster do not fit, as last looked at",
+            m.unenforceable.clone(),
+        );
         registry.register("gateway_queue_age_milliseconds", "How late the most overdue is", m.queue_age.clone());
         registry.register("gateway_queue_length", "Remediations waiting for their time", m.queued.clone());
         registry.register("ledger_claims", "Claims in the ledger", m.ledger_claims.clone());

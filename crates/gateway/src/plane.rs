@@ -20,6 +20,7 @@ use crate::audit::Recorder;
 use crate::chat::Telling;
 use crate::config::Config;
 use crate::drive::Content;
+use crate::enforceable::Enforcement;
 use crate::error::ApiError;
 use crate::events::Events;
 use crate::freeze::FreezeReader;
@@ -57,6 +58,7 @@ pub(crate) struct Plane {
     pub(crate) request_keeper: RequestKeeper,
     pub(crate) admission: AdmissionGuard,
     pub(crate) policies: Policies,
+    pub(crate) enforcement: Enforcement,
     pub(crate) freezes: FreezeReader,
     pub(crate) playbooks: Playbooks,
     pub(crate) prometheus: Option<Prometheus>,

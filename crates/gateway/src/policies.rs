@@ -1,5 +1,6 @@
 //! The ActionPolicies as they are on the API server now: read anew for every decision.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use evenkeel_model::ActionPolicy;
@@ -9,6 +10,7 @@ use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, ObjectList};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::error::ApiError;
 
@@ -16,12 +18,16 @@ pub(crate) struct Policies {
     api: Api<DynamicObject>,
     timeout: Duration,
     health: HealthPart,
+    /// Name and generation of each, as last listed.
+    versions: Mutex<Vec<(String, Option<i64>)>>,
+    changed: Notify,
 }
 
 impl Policies {
     pub(crate) fn new(reader: Client, timeout: Duration, health: HealthPart) -> Self {
         let resource = ApiResource::erase::<ActionPolicy>(&());
-        Self { api: Api::all_with(reader, &resource), timeout, health }
+        let api = Api::all_with(reader, &resource);
+        Self { api, timeout, health, versions: Mutex::default(), changed: Notify::new() }
     }
 
     /// Whether policies can be read at all; says so to health.
@@ -35,7 +41,28 @@ impl Policies {
     /// # Errors
     /// When they can't be read. Nothing may be permitted then.
     pub(crate) async fn list(&self) -> Result<Vec<PolicySource>, ApiError> {
-        Ok(self.read(&ListParams::default()).await?.into_iter().map(source).collect())
+        Ok(self.objects().await?.iter().map(source).collect())
+    }
+
+    /// The same as objects.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(crate) async fn objects(&self) -> Result<Vec<DynamicObject>, ApiError> {
+        let objects = self.read(&ListParams::default()).await?.items;
+        let versions = objects.iter().map(|it| (it.name_any(), it.metadata.generation)).collect();
+        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != versions {
+            *known = versions;
+            self.changed.notify_one();
+        }
+        drop(known);
+        Ok(objects)
+    }
+
+    /// Waits until they were listed and were others than the time before.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     async fn read(&self, which: &ListParams) -> Result<ObjectList<DynamicObject>, ApiError> {
@@ -58,7 +85,8 @@ impl Policies {
     }
 }
 
-fn source(object: DynamicObject) -> PolicySource {
+/// One of them, as far as it can be understood.
+pub(crate) fn source(object: &DynamicObject) -> PolicySource {
     PolicySource::read(object.name_any(), object.data.get("spec").unwrap_or(&Value::Null))
 }
 
@@ -73,7 +101,7 @@ mod tests {
         let object = json!({
             "apiVersion": "evenkeel.dev/v1alpha1", "kind": "ActionPolicy", "metadata": {"name": "shop"}, "spec": spec,
         });
-        source(serde_json::from_value(object).unwrap())
+        source(&serde_json::from_value(object).unwrap())
     }
 
     #[test]

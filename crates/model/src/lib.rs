@@ -14,6 +14,7 @@ mod object;
 mod outcome;
 mod playbook;
 mod policy;
+mod policy_status;
 mod proposal;
 mod remediation;
 mod request;
@@ -49,6 +50,7 @@ pub use policy::{
     ActionPolicy, ActionPolicySpec, ActionRule, Decision, GitOpsRule, Limits, Maxima, Mode, Origin, PolicyMatch, Rates,
     Spoken, Tier, Unavailable, Verdict,
 };
+pub use policy_status::{ActionPolicyStatus, ConditionStatus, StatusCondition};
 pub use proposal::{BUILT_IN_PLAYBOOK, PlaybookStep, Proposal};
 pub use remediation::{
     Acknowledged, ApiRequest, Check, Claim, MAX_HISTORY, Plan, Remediation, RemediationSpec, RemediationStatus,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::ActionName;
 use crate::object::Kind;
+use crate::policy_status::ActionPolicyStatus;
 use crate::span::Rate;
 use crate::windows::Windows;
 
@@ -22,10 +23,12 @@ use crate::windows::Windows;
     version = "v1alpha1",
     kind = "ActionPolicy",
     plural = "actionpolicies",
+    status = "ActionPolicyStatus",
     shortname = "ap",
     category = "evenkeel",
     printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.mode"}"#,
     printcolumn = r#"{"name":"Namespaces","type":"string","jsonPath":".spec.match.namespaces"}"#,
+    printcolumn = r#"{"name":"Enforceable","type":"string","jsonPath":".status.conditions[?(@.type==\"Enforceable\")].status"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ActionPolicy, ActionPolicySpec, Clock as _, Playbook, PlaybookSpec};
+use evenkeel_model::{
+    ActionPolicy, ActionPolicySpec, Clock as _, ConditionStatus, Playbook, PlaybookSpec, StatusCondition,
+};
 use evenkeel_runtime::{WallClock, terminal};
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -100,12 +102,28 @@ fn table_of_policies(objects: &[DynamicObject], now: DateTime<Utc>) -> Table {
                 Tone::Plain,
             ),
             (few(actions.into_iter(), 6), Tone::Plain),
-            // What can't be read denies what it might be about.
-            state(wrong, "denies"),
+            match (wrong, read.as_ref().ok().and_then(unenforceable)) {
+                (None, Some(state)) => state,
+                // What can't be read denies what it might be about.
+                (wrong, _) => state(wrong, "denies"),
+            },
             (age(object, now), Tone::Plain),
         ]);
     }
     table
+}
+
+/// What a gateway found amiss of a policy as it is now.
+fn unenforceable(policy: &ActionPolicy) -> Option<(String, Tone)> {
+    let conditions = &policy.status.as_ref()?.conditions;
+    let found = conditions
+        .iter()
+        .find(|it| it.about == StatusCondition::ENFORCEABLE && it.observed_generation == policy.metadata.generation)?;
+    match found.status {
+        ConditionStatus::True => None,
+        ConditionStatus::False => Some((format!("not enforceable: {}", found.message), Tone::Bad)),
+        ConditionStatus::Unknown => Some((format!("in use; {}", found.message), Tone::Busy)),
+    }
 }
 
 fn typed<K: DeserializeOwned>(object: &DynamicObject) -> Result<K, String> {
@@ -164,6 +182,18 @@ mod tests {
         let mut faulty = good.clone();
         faulty.metadata.name = Some("faulty".to_owned());
         faulty.data["spec"]["windows"]["allow"] = serde_json::json!([]);
-        insta::assert_snapshot!(table_of_policies(&[good, faulty], at(10_000)).render(false).trim_end());
+        let mut alone = good.clone();
+        alone.metadata.name = Some("without-rbac".to_owned());
+        alone.metadata.generation = Some(2);
+        alone.data["status"]["conditions"] = serde_json::json!([{
+            "type": "Enforceable", "status": "False", "observedGeneration": 2, "reason": "RuleMissing",
+            "lastTransitionTime": "2026-01-05T08:00:00Z",
+            "message": "RBAC lacks create pods/eviction in namespace shop; `evenkeel policy rbac` prints what has to be",
+        }]);
+        let mut since_changed = alone.clone();
+        since_changed.metadata.name = Some("since-changed".to_owned());
+        since_changed.metadata.generation = Some(3);
+        let all = [good, faulty, alone, since_changed];
+        insta::assert_snapshot!(table_of_policies(&all, at(10_000)).render(false).trim_end());
     }
 }

@@ -144,7 +144,7 @@ fn words() -> String {
 }
 
 /// The first field in which an object is not as it should be; what is empty says nothing.
-fn difference(is: &Value, should: &Value, at: &str) -> Option<String> {
+pub(crate) fn difference(is: &Value, should: &Value, at: &str) -> Option<String> {
     let is_empty = |value: &Value| match value {
         Value::Null => true,
         Value::Object(fields) => fields.is_empty(),

@@ -20,6 +20,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 
 use self::guard::Guard;
+pub(crate) use self::guard::difference;
 use self::index::Index;
 use crate::error::ApiError;
 

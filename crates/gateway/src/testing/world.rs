@@ -83,6 +83,8 @@ struct State {
     /// Requests that changed something, in order.
     applied: Vec<String>,
     chaos: Option<Chaos>,
+    /// A right that the gateway has not: `create pods/eviction shop`.
+    taken: Option<String>,
     /// The admission policy for people's objects is in force.
     people_are_held: bool,
     /// Requests held up on their way, with when they arrive.
@@ -156,6 +158,11 @@ impl World {
     /// Requests that changed something, in order: `PATCH /apis/…`.
     pub(crate) fn applied(&self) -> Vec<String> {
         self.lock().applied.clone()
+    }
+
+    /// Takes a right from the gateway (`create pods/eviction shop`), or gives all back.
+    pub(crate) fn take_right(&self, right: Option<&str>) {
+        self.lock().taken = right.map(str::to_owned);
     }
 
     /// Has the admission policy for people's objects hold, or not.
@@ -308,6 +315,17 @@ impl State {
             "GET" => self.read(path),
             "POST" if path.ends_with("/eviction") => {
                 self.delete(path.trim_end_matches("/eviction"), &body["deleteOptions"], dry)
+            }
+            "POST" if path.ends_with("/selfsubjectaccessreviews") => {
+                let asked = &body["spec"]["resourceAttributes"];
+                let text = |field: &str| asked[field].as_str().unwrap_or_default();
+                let slash = if text("subresource").is_empty() { "" } else { "/" };
+                let (verb, resource, sub) = (text("verb"), text("resource"), text("subresource"));
+                let right = format!("{verb} {resource}{slash}{sub} {}", text("namespace"));
+                let may = self.taken.as_deref() != Some(&right);
+                let mut review = body;
+                review["status"] = json!({"allowed": may});
+                Ok(review)
             }
             // Everybody may, but for strangers.
             "POST" if path.ends_with("/subjectaccessreviews") => {

@@ -9,8 +9,8 @@ use crate::{PolicySource, Protected};
 
 /// The gateway's ServiceAccount.
 pub(super) const ACCOUNT: &str = "evenkeel-gateway";
-/// Name of the admission policy and its binding.
-const NAME: &str = "evenkeel-gateway";
+/// Name of the admission policy over what the gateway writes, and of its binding.
+pub const GATEWAY_WRITES: &str = "evenkeel-gateway";
 
 /// What the API server is to make of a request that policies don't allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,11 +117,12 @@ pub fn admission(policies: &[PolicySource], engine: &str, protected: &Protected,
     let policy = json!({
         "apiVersion": api,
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": NAME },
+        "metadata": { "name": GATEWAY_WRITES },
         "spec": {
             // What can't be judged is refused.
             "failurePolicy": "Fail",
-            "matchConstraints": { "resourceRules": resource_rules() },
+            // Written out though it is the default, so that what is installed can be compared with this.
+            "matchConstraints": { "matchPolicy": "Equivalent", "resourceRules": resource_rules() },
             "matchConditions": [{ "name": "gateway", "expression": format!("request.userInfo.username == {}", text(&account)) }],
             "variables": variables(engine, protected),
             "validations": validations,
@@ -134,8 +135,8 @@ pub fn admission(policies: &[PolicySource], engine: &str, protected: &Protected,
     let binding = json!({
         "apiVersion": api,
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": NAME },
-        "spec": { "policyName": NAME, "validationActions": actions },
+        "metadata": { "name": GATEWAY_WRITES },
+        "spec": { "policyName": GATEWAY_WRITES, "validationActions": actions },
     });
     [policy, binding]
 }

@@ -4,6 +4,8 @@
 
 mod admission;
 mod approvals;
+mod enforceable;
+mod needs;
 mod people;
 mod rbac;
 
@@ -11,8 +13,10 @@ use std::collections::BTreeSet;
 
 use evenkeel_model::{ActionName, ActionRule, Kind, Maxima, Mode, Tier};
 
-pub use admission::{Admission, admission};
+pub use admission::{Admission, GATEWAY_WRITES, admission};
 pub use approvals::{APPROVALS, approvals};
+pub use enforceable::{Admitted, Finding, Held, enforceable};
+pub use needs::{Need, needs};
 pub use people::{NOT_YOURSELF, people};
 pub use rbac::{mutation, rbac};
 

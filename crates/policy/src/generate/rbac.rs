@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel_model::{ActionName, Kind};
 use serde_json::{Value, json};
 
-use super::{Place, is_possible, mutating, named};
+use super::Place;
+use super::needs::{Right, in_place, within_bounds};
 use crate::{PolicySource, Protected};
 
 /// Name of the roles and their bindings.
@@ -35,10 +36,7 @@ pub fn rbac(policies: &[PolicySource], engine: &str, protected: &Protected) -> V
     if !everywhere.is_empty() {
         objects.extend(role("ClusterRole", None, engine, &everywhere));
     }
-    for namespace in named(policies) {
-        if namespace == engine || protected.namespaces.contains_key(namespace) {
-            continue;
-        }
+    for namespace in within_bounds(policies, engine, protected) {
         let here: Rights = rights(policies, Place::Named(namespace)).difference(&everywhere).copied().collect();
         if !here.is_empty() {
             objects.extend(role("Role", Some(namespace), engine, &here));
@@ -47,16 +45,10 @@ pub fn rbac(policies: &[PolicySource], engine: &str, protected: &Protected) -> V
     objects
 }
 
-/// API group, resource, verb.
-type Rights = BTreeSet<(&'static str, &'static str, &'static str)>;
+type Rights = BTreeSet<Right>;
 
 fn rights(policies: &[PolicySource], place: Place<'_>) -> Rights {
-    let in_namespace = |kind: &Kind| kind.is_namespaced() || place == Place::Elsewhere;
-    let on_kinds = mutating().flat_map(|action| action.kinds().iter().map(move |kind| (action, *kind)));
-    on_kinds
-        .filter(|(action, kind)| in_namespace(kind) && is_possible(policies, place, *action, *kind))
-        .filter_map(|(action, kind)| mutation(action, kind))
-        .collect()
+    in_place(policies, place).into_keys().collect()
 }
 
 fn role(kind: &str, namespace: Option<&str>, engine: &str, rights: &Rights) -> [Value; 2] {

@@ -128,3 +128,71 @@ fn trying_it_out_refuses_nothing() {
     let [_, binding] = admission(&[], "evenkeel", &protected(), Admission::Audit);
     assert_eq!(binding["spec"]["validationActions"], json!(["Audit", "Warn"]));
 }
+
+fn told(policies: &[PolicySource]) -> Vec<String> {
+    let of = |need: &Need| format!("{need} for {}", need.policies.iter().cloned().collect::<Vec<_>>().join(" and "));
+    needs(policies, "evenkeel", &protected()).iter().map(of).collect()
+}
+
+#[test]
+fn each_right_is_needed_by_the_policies_that_can_use_it() {
+    let of = |name: &str, namespaces: &[&str], actions: &[&str]| {
+        let matches = json!({"namespaces": namespaces, "kinds": ["Deployment", "Pod", "Node"], "selector": {}});
+        policy(name, json!({"match": matches, "actions": rules(actions)}))
+    };
+    let everywhere = of("all", &["*"], &["rollbackWorkload", "cordonNode", "evictPod"]);
+    let shop = of("shop", &["shop", "kube-system"], &["rollbackWorkload"]);
+    assert_eq!(
+        told(&[shop.clone(), everywhere]),
+        [
+            "patch nodes in the cluster for all",
+            "create pods/eviction in all namespaces for all",
+            "patch deployments.apps in all namespaces for all and shop",
+        ]
+    );
+    assert_eq!(
+        told(&[shop, of("bank", &["bank"], &["rollbackWorkload"])]),
+        ["patch deployments.apps in namespace bank for bank", "patch deployments.apps in namespace shop for shop"]
+    );
+    assert_eq!(told(&[policy("audit", json!({"mode": "Audit", "actions": rules(&["evictPod"])}))]), [""; 0]);
+}
+
+/// What operators read in the condition, for each way it can go.
+#[test]
+fn what_is_missing_is_named() {
+    let shop = || {
+        let matches = json!({"namespaces": ["shop", "bank"], "kinds": ["Deployment", "Pod"], "selector": {}});
+        policy("shop", json!({"match": matches, "actions": rules(&["rollbackWorkload", "deletePod", "evictPod"])}))
+    };
+    let audit = || {
+        let matches = json!({"namespaces": ["wiki"], "kinds": ["Pod"], "selector": {}});
+        policy("audit", json!({"mode": "Audit", "match": matches, "actions": []}))
+    };
+    let broken = PolicySource::read("broken", &json!({"mode": "Whatever"}));
+    let found = |policy: &PolicySource, held: fn(&Need) -> Held, admission: Admitted| {
+        let needs = needs(&[shop(), audit()], "evenkeel", &protected());
+        let rights: Vec<_> = needs.into_iter().map(|need| (need.clone(), held(&need))).collect();
+        let Finding { status, reason, message } = enforceable(policy, &rights, &admission);
+        format!("{status:?} {reason}: {message}\n")
+    };
+    let eviction = |need: &Need| if need.resource == "pods/eviction" { Held::No } else { Held::Yes };
+    let unknown = |need: &Need| match need.verb {
+        "delete" => Held::Unknown("no answer within 10 s".to_owned()),
+        _ => Held::Yes,
+    };
+    let missing = || Admitted::Missing("ValidatingAdmissionPolicyBinding evenkeel-gateway".to_owned());
+    let differs = || Admitted::Differs("ValidatingAdmissionPolicy evenkeel-gateway: spec.validations".to_owned());
+    let text = [
+        found(&shop(), |_| Held::Yes, Admitted::Same),
+        found(&audit(), |_| Held::Yes, Admitted::Same),
+        found(&shop(), eviction, Admitted::Same),
+        found(&shop(), |_| Held::No, missing()),
+        found(&audit(), |_| Held::No, Admitted::Same),
+        found(&shop(), |_| Held::Yes, missing()),
+        found(&audit(), |_| Held::Yes, differs()),
+        found(&shop(), unknown, Admitted::Same),
+        found(&shop(), |_| Held::Yes, Admitted::Unknown("the API server is away".to_owned())),
+        found(&broken, |_| Held::Yes, Admitted::Same),
+    ];
+    insta::assert_snapshot!(text.concat());
+}
