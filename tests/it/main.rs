@@ -17,5 +17,6 @@ mod identities;
 mod input;
 mod ladder;
 mod policies;
+mod policy_engines;
 mod repair;
 mod requests;

@@ -365,6 +365,9 @@ pub(crate) enum Policy {
         /// Refuse nothing of what the gateway does: warn, and note it in the API server's audit log
         #[arg(long)]
         audit: bool,
+        /// The one for the gateway alone, for another policy engine, which reports first and refuses nothing
+        #[arg(long = "for", value_enum, value_name = "ENGINE", conflicts_with = "audit")]
+        engine: Option<Engine>,
     },
 }
 
@@ -413,12 +416,12 @@ pub(crate) struct ExplainArgs {
     /// Available pods that the action takes away
     #[arg(long, value_name = "N")]
     pub(crate) takes: Option<u32>,
-    /// It keeps data in volume claims
-    #[arg(long)]
-    pub(crate) stateful: bool,
     /// Disruptions that the PodDisruptionBudget over its pods allows now
     #[arg(long, value_name = "N")]
     pub(crate) budget: Option<u32>,
+    /// It keeps data in volume claims
+    #[arg(long)]
+    pub(crate) stateful: bool,
     /// A GitOps tool tracks it, and sets what the action writes (owned) or does not (free)
     #[arg(long, value_enum, value_name = "FIELDS")]
     pub(crate) git_ops: Option<Fields>,
@@ -433,6 +436,15 @@ pub(crate) struct ExplainArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) policies: PolicyArgs,
+}
+
+/// What judges requests beside the API server's own admission policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Kyverno 1.17 or later: a ValidatingPolicy
+    Kyverno,
+    /// Gatekeeper 3.18 or later: a ConstraintTemplate in CEL, and its constraint
+    Gatekeeper,
 }
 
 /// Who asks for an action.

@@ -15,7 +15,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
-use crate::args::{ExplainArgs, Policy, PolicyArgs};
+use crate::args::{Engine, ExplainArgs, Policy, PolicyArgs};
 use crate::check;
 use crate::config::Config;
 use crate::get::config;
@@ -36,7 +36,8 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
             objects.extend(generate::rbac(policies, &config.namespace, &protected));
             objects
         }),
-        Policy::Admission { policies, audit } => generated(policies, |config, policies| {
+        Policy::Admission { policies, engine: Some(engine), .. } => for_engine(policies, *engine),
+        Policy::Admission { policies, audit, engine: None } => generated(policies, |config, policies| {
             let protected = evenkeel_gateway::protected(&config.gateway, &config.namespace);
             let how = if *audit { Admission::Audit } else { Admission::Deny };
             // What tells who approves is never only tried out.
@@ -45,6 +46,35 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
             gateway.into_iter().chain(approvals).chain(generate::people()).collect()
         }),
     }
+}
+
+/// What Kyverno's users read before it.
+const OF_KYVERNO: &str = "\
+# Kyverno 1.17 or later. Audit: it reports what it would refuse, and refuses nothing.
+# To enforce it: validationActions: [Deny].
+";
+/// What Gatekeeper's users read before it. The constraint's kind is known once Gatekeeper has read the template.
+const OF_GATEKEEPER: &str = "\
+# Gatekeeper 3.18 or later. dryrun: it reports what it would refuse, and refuses nothing.
+# To enforce it: enforcementAction: deny. Apply it twice: the constraint's kind is made of the template.
+# Deletions reach Gatekeeper only where it is installed with enableDeleteOperations.
+";
+/// What both read.
+const OF_BOTH: &str = "\
+# It is the ValidatingAdmissionPolicy evenkeel-gateway in that engine's words, and does not stand in for it, nor for
+# the policies over approvals and people's requests, which `evenkeel policy admission` prints.
+";
+
+fn for_engine(args: &PolicyArgs, engine: Engine) -> Result<ExitCode> {
+    let config = config(&args.client)?;
+    let Some(policies) = of_files(args.policies.as_deref()) else { return Ok(ExitCode::from(USAGE)) };
+    let protected = evenkeel_gateway::protected(&config.gateway, &config.namespace);
+    let (about, objects) = match engine {
+        Engine::Kyverno => (OF_KYVERNO, vec![generate::kyverno(&policies, &config.namespace, &protected)]),
+        Engine::Gatekeeper => (OF_GATEKEEPER, generate::gatekeeper(&policies, &config.namespace, &protected).to_vec()),
+    };
+    output::print(&format!("{about}{OF_BOTH}{}", output::documents(&objects)?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn generated(args: &PolicyArgs, objects: impl FnOnce(&Config, &[PolicySource]) -> Vec<Value>) -> Result<ExitCode> {

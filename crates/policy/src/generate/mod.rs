@@ -5,6 +5,8 @@
 mod admission;
 mod approvals;
 mod enforceable;
+mod gatekeeper;
+mod kyverno;
 mod needs;
 mod people;
 mod rbac;
@@ -16,6 +18,8 @@ use evenkeel_model::{ActionName, ActionRule, Kind, Maxima, Mode, Tier};
 pub use admission::{Admission, GATEWAY_WRITES, admission};
 pub use approvals::{APPROVALS, approvals};
 pub use enforceable::{Admitted, Finding, Held, enforceable};
+pub use gatekeeper::gatekeeper;
+pub use kyverno::kyverno;
 pub use needs::{Need, needs};
 pub use people::{NOT_YOURSELF, people};
 pub use rbac::{mutation, rbac};

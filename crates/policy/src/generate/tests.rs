@@ -196,3 +196,27 @@ fn what_is_missing_is_named() {
     ];
     insta::assert_snapshot!(text.concat());
 }
+
+#[test]
+fn kyverno_and_gatekeeper_are_told_the_same_and_try_it_out_first() {
+    let matches = json!({"namespaces": ["shop"], "kinds": ["Deployment", "Pod"], "selector": {"tier": "web"}});
+    let actions = rules(&["rollbackWorkload", "scaleWorkload", "evictPod"]);
+    let policies = [policy("shop", json!({"match": matches, "actions": actions}))];
+    let [ours, _] = admission(&policies, "evenkeel", &protected(), Admission::Deny);
+    let theirs = kyverno(&policies, "evenkeel", &protected());
+    for part in ["failurePolicy", "matchConstraints", "matchConditions", "variables", "validations"] {
+        assert_eq!(theirs["spec"][part], ours["spec"][part], "{part}");
+    }
+    assert_eq!(theirs["spec"]["validationActions"], json!(["Audit"]));
+    let [template, constraint] = gatekeeper(&policies, "evenkeel", &protected());
+    let source = &template["spec"]["targets"][0]["code"][0]["source"];
+    assert_eq!((&source["variables"], &source["failurePolicy"]), (&ours["spec"]["variables"], &json!("Fail")));
+    assert_eq!(source["matchCondition"], ours["spec"]["matchConditions"]);
+    let expressions = |validations: &Value| -> Vec<Value> {
+        validations.as_array().unwrap().iter().map(|it| json!([it["expression"], it["message"]])).collect()
+    };
+    assert_eq!(expressions(&source["validations"]), expressions(&ours["spec"]["validations"]));
+    assert_eq!(constraint["spec"]["enforcementAction"], "dryrun");
+    insta::assert_json_snapshot!("kyverno", theirs);
+    insta::assert_json_snapshot!("gatekeeper", [template, constraint]);
+}

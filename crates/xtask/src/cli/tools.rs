@@ -25,7 +25,8 @@ impl Suite {
         match self {
             Self::Bus => vec![Family::Nats],
             Self::Kwok => [Family::KWOK_CLUSTER, &around].concat(),
-            Self::Real => [Family::REAL_CLUSTER, &around].concat(),
+            // With what policies are also printed for.
+            Self::Real => [Family::REAL_CLUSTER, &around, &[Family::Gatekeeper]].concat(),
             Self::Foreign => [Family::FOREIGN_CLUSTER, &around].concat(),
         }
     }

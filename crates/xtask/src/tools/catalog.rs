@@ -27,6 +27,8 @@ pub enum Family {
     NodeRunc,
     /// CNI plugins.
     NodeCni,
+    /// Gatekeeper's command line.
+    Gatekeeper,
     /// Our own test application.
     App,
 }
@@ -216,6 +218,16 @@ impl Family {
                         binary("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
                         binary("portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
                     ],
+                )
+            },
+            Self::Gatekeeper => Recipe {
+                module: "tests/tools/gatekeeper",
+                ldflags: "-X github.com/open-policy-agent/gatekeeper/v3/pkg/version.Version=3.23.1".into(),
+                cold_seconds: 300,
+                ..Recipe::of(
+                    "gatekeeper",
+                    "3.23.1",
+                    &[binary("gator", "github.com/open-policy-agent/gatekeeper/v3/cmd/gator")],
                 )
             },
             Self::App => {
