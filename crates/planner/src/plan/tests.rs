@@ -406,8 +406,11 @@ fn an_unknown_signal_is_told_to_people_once() {
 fn a_call_that_came_to_nothing_is_made_again_ever_later() {
     let world = World::new();
     let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
-    let first = proposed(world.decide(&incident, at(60)));
-    incident.attempts.push(attempt(&first, Some(Phase::RolledBack), at(61)));
+    for _ in 0..2 {
+        let step = proposed(world.decide(&incident, at(61)));
+        assert!(step.action.name().is_mutating(), "{step:?}");
+        incident.attempts.push(attempt(&step, Some(Phase::RolledBack), at(61)));
+    }
     let mut now = at(61);
     for (phase, pause) in [(Phase::Expired, 60), (Phase::Denied, 120), (Phase::Failed, 240)] {
         let call = proposed(world.decide(&incident, now));
