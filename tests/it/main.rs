@@ -18,3 +18,4 @@ mod input;
 mod ladder;
 mod repair;
 mod requests;
+mod slack;
