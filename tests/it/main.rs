@@ -9,6 +9,7 @@ mod approvals;
 mod audit_log;
 mod audit_mode;
 mod behaviours;
+mod breakers;
 mod burst;
 mod crash;
 mod foreign;
