@@ -20,3 +20,4 @@ mod ladder;
 mod repair;
 mod requests;
 mod slack;
+mod stolen;

@@ -12,7 +12,9 @@
 //! wrote in its own place published in another's. [`crate::JetStreamBus`] tells such answers by
 //! their headers: what lands in a stream is moved to the dead, what lands in a bucket is taken for
 //! absent. They can still take a value's place, so nothing rests on a bucket alone: what must not be
-//! lost is found anew, what must not be forged is signed or read from the API server.
+//! lost is found anew, what must not be forged is signed or read from the API server. The server also
+//! takes its answer for a request when it goes to `$JS.API.STREAM.DELETE.<stream>` and the like:
+//! against that no permission helps, only an account for each plane.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
