@@ -8,7 +8,7 @@ use evenkeel_model::Phase;
 use evenkeel_tests::manifests::{App, BAD_ROLLOUT, TELL, policy};
 use evenkeel_tests::{Options, World, eventually, world};
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 groups:
 - name: kubernetes-apps
   rules:

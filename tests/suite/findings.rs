@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use async_nats::{Event, ServerError};
 use evenkeel_bus::permissions;
 use evenkeel_bus::{Authentication, Bus as _, Cluster as ClusterName, JetStreamBus, JetStreamOptions, Stream};
 use evenkeel_model::{Incident, Phase, Remediation};
 use futures::StreamExt as _;
 use kube::Api;
 use kube::api::ListParams;
+use tokio::sync::mpsc;
 
 use crate::audit::{self, Request};
 use crate::settings::password;
@@ -81,12 +83,20 @@ impl World {
     /// # Errors
     /// It does not answer.
     pub async fn bus(&self) -> Result<JetStreamBus> {
+        self.bus_as(permissions::Plane::Admin).await
+    }
+
+    /// The bus, as whoever has a plane's user.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn bus_as(&self, plane: permissions::Plane) -> Result<JetStreamBus> {
         let mut options = JetStreamOptions::new(self.cluster.nats_url(), ClusterName::new(CLUSTER)?);
         options.authentication = Authentication::Password {
-            user: "admin".to_owned(),
-            password_file: self.dir.path().join("admin.password"),
+            user: plane.name().to_owned(),
+            password_file: self.dir.path().join(format!("{}.password", plane.name())),
         };
-        options.inbox_prefix = permissions::Plane::Admin.inbox_prefix(&ClusterName::new(CLUSTER)?);
+        options.inbox_prefix = plane.inbox_prefix(&ClusterName::new(CLUSTER)?);
         Ok(JetStreamBus::connect(options).await?)
     }
 
@@ -95,13 +105,32 @@ impl World {
     /// # Errors
     /// The bus does not answer.
     pub async fn raw_bus(&self) -> Result<async_nats::jetstream::Context> {
-        let observer = permissions::Plane::Observer;
+        let (client, _) = self.nats_as(permissions::Plane::Observer).await?;
+        Ok(async_nats::jetstream::new(client))
+    }
+
+    /// NATS itself, as whoever has a plane's user, and what the server says it refuses.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn nats_as(
+        &self,
+        plane: permissions::Plane,
+    ) -> Result<(async_nats::Client, mpsc::UnboundedReceiver<String>)> {
+        let (sender, refused) = mpsc::unbounded_channel();
         let client =
-            async_nats::ConnectOptions::with_user_and_password(observer.name().to_owned(), password(observer.name()))
-                .custom_inbox_prefix(observer.inbox_prefix(&ClusterName::new(CLUSTER)?))
+            async_nats::ConnectOptions::with_user_and_password(plane.name().to_owned(), password(plane.name()))
+                .custom_inbox_prefix(plane.inbox_prefix(&ClusterName::new(CLUSTER)?))
+                .event_callback(move |event| {
+                    if let Event::ServerError(ServerError::Other(words)) = event {
+                        // Whoever does not listen does not want to know.
+                        let _ = sender.send(words);
+                    }
+                    std::future::ready(())
+                })
                 .connect(self.cluster.nats_url())
                 .await?;
-        Ok(async_nats::jetstream::new(client))
+        Ok((client, refused))
     }
 
     /// What the API server recorded; in a foreign cluster, what went through the proxy before it, where the planes' own

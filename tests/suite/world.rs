@@ -149,8 +149,16 @@ impl World {
         let image_prefix = image_prefix.to_owned();
         let world = Self { engine, traces, client, cluster, access, proxy, image_prefix, options, dir };
         world.write_configurations(*webhook)?;
-        world.engine.command(&["bus", "init", "--config", path(&world.dir.path().join("admin.yaml"))?])?;
+        world.init_bus()?;
         Ok(world)
+    }
+
+    /// Makes what the bus needs, as its administrator; again where a test has removed something.
+    ///
+    /// # Errors
+    /// The bus does not take it.
+    pub fn init_bus(&self) -> Result<()> {
+        self.engine.command(&["bus", "init", "--config", path(&self.dir.path().join("admin.yaml"))?]).map(drop)
     }
 
     /// Installs the engine's kinds, again where a test has removed one.

@@ -10,8 +10,11 @@
 //! What a server does not refuse (seen on 2.15.2): a request names the subject its answer goes to,
 //! and that name is not checked against the asker's permissions. So a plane can have something it
 //! wrote in its own place published in another's. [`crate::JetStreamBus`] tells such answers by
-//! their headers and moves them to the dead; in buckets it cannot, which is why baselines are signed
-//! and the gateway reads playbooks from the API server.
+//! their headers: what lands in a stream is moved to the dead, what lands in a bucket is taken for
+//! absent. They can still take a value's place, so nothing rests on a bucket alone: what must not be
+//! lost is found anew, what must not be forged is signed or read from the API server. The server also
+//! takes its answer for a request when it goes to `$JS.API.STREAM.DELETE.<stream>` and the like:
+//! against that no permission helps, only an account for each plane.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

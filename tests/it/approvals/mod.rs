@@ -8,58 +8,46 @@ mod restored;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use evenkeel_model::{
-    Action, Asked, Kind, ObjectRef, Origin, Phase, Playbook, PlaybookStep, Proposal, Remediation, RemediationSpec,
-    RollbackTo, RollbackWorkload,
-};
+use evenkeel_model::{Asked, Origin, Phase, Playbook, Remediation, RemediationSpec};
 use evenkeel_tests::manifests::{App, BAD_ROLLOUT, policy};
 use evenkeel_tests::people::{APPROVERS, Person};
-use evenkeel_tests::world::{CLUSTER, ENGINE, SHOP, now};
+use evenkeel_tests::proposals::{deployment, rollback};
+use evenkeel_tests::world::{ENGINE, SHOP, now};
 use evenkeel_tests::{Options, World, eventually, world};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 /// How long the gateway has for what it does by itself.
-const SOON: Duration = Duration::from_secs(45);
+pub(crate) const SOON: Duration = Duration::from_secs(45);
 
 /// Rollbacks in the shop, when so many people approve.
-fn medium(approvers: u32) -> String {
+pub(crate) fn medium(approvers: u32) -> String {
     let tier = format!("tier: Medium\n      approvers: {approvers}");
     policy("Enforce").replace("tier: Low", &tier).replace("origins: [Playbook]", "origins: [Playbook, Person]")
 }
 
 /// A Deployment of which the newest revision does not come up.
-async fn broken(world: &World, name: &str) -> Result<()> {
+pub(crate) async fn broken(world: &World, name: &str) -> Result<()> {
     let image = "registry.example/app:v1";
     world.deploy(&App { real: false, ..App::new(SHOP, name, image) }.deployment()).await?;
     world.set_image(SHOP, name, "registry.example/app:v2-missing")
 }
 
 /// What the gateway makes of a proposal to roll a Deployment back, made by hand: it is judged as any other.
-async fn propose(world: &World, name: &str, of: &str, lives: chrono::Duration, by: Option<&str>) -> Result<String> {
-    let target = ObjectRef::namespaced(Kind::Deployment, SHOP, of);
+pub(crate) async fn propose(
+    world: &World,
+    name: &str,
+    of: &str,
+    lives: chrono::Duration,
+    by: Option<&str>,
+) -> Result<String> {
     let playbook: Playbook = serde_saphyr::from_str(BAD_ROLLOUT)?;
-    let proposal = Proposal {
-        incident: format!("i-{name}"),
-        number: 1,
-        cluster: CLUSTER.to_owned(),
-        target: target.clone(),
-        root: target,
-        action: Action::RollbackWorkload(RollbackWorkload { to: RollbackTo::LastAvailable }),
-        playbook: PlaybookStep {
-            name: "bad-rollout".to_owned(),
-            version: playbook.spec.version()?,
-            step: "roll-back".to_owned(),
-        },
-        origin: if by.is_some() { Origin::Person } else { Origin::Playbook },
-        signals: vec!["ImagePullBackOff".to_owned()],
-        rationale: "The newest revision can't be pulled.".to_owned(),
-        recurrence_of: None,
-        proposed_at: now(),
-        expires_at: now() + lives,
-        traceparent: None,
-    };
+    let mut proposal = rollback(BAD_ROLLOUT, &format!("i-{name}"), deployment(SHOP, of))?;
+    proposal.expires_at = proposal.proposed_at + lives;
+    if by.is_some() {
+        proposal.origin = Origin::Person;
+    }
     let mut spec = RemediationSpec::new(proposal).with_step_of(&playbook.spec);
     spec.requested_by = by.map(str::to_owned);
     let api: Api<Remediation> = Api::namespaced(world.client.clone(), ENGINE);
@@ -72,7 +60,7 @@ async fn status(world: &World, name: &str) -> Result<evenkeel_model::Remediation
     api.get(name).await?.status.context("it has no status yet")
 }
 
-async fn phase(world: &World, name: &str, phases: &[Phase]) -> Result<evenkeel_model::RemediationStatus> {
+pub(crate) async fn phase(world: &World, name: &str, phases: &[Phase]) -> Result<evenkeel_model::RemediationStatus> {
     eventually(&format!("{name} to be {phases:?}"), SOON, || async {
         let status = status(world, name).await?;
         ensure!(phases.contains(&status.phase), "it is {} ({})", status.phase, status.reason);
@@ -82,7 +70,7 @@ async fn phase(world: &World, name: &str, phases: &[Phase]) -> Result<evenkeel_m
 }
 
 /// What is asked of people about a Remediation, once it is as `so` wants it.
-async fn asked(world: &World, name: &str, what: &str, so: impl Fn(&Asked) -> bool) -> Result<Asked> {
+pub(crate) async fn asked(world: &World, name: &str, what: &str, so: impl Fn(&Asked) -> bool) -> Result<Asked> {
     eventually(&format!("{name}: {what}"), SOON, || async {
         let status = status(world, name).await?;
         let asked =
@@ -95,14 +83,14 @@ async fn asked(world: &World, name: &str, what: &str, so: impl Fn(&Asked) -> boo
 
 /// What is asked, once an approval that is made now counts: admission has been seen to refuse a forgery, and the
 /// clocks' tolerance has passed since.
-async fn guarded(world: &World, name: &str) -> Result<Asked> {
+pub(crate) async fn guarded(world: &World, name: &str) -> Result<Asked> {
     let old =
         |asked: &Asked| asked.guard.as_ref().is_some_and(|guard| now() - guard.since > chrono::Duration::seconds(7));
     asked(world, name, "admission to be known to hold for a while", old).await
 }
 
 /// An approval of what is asked.
-fn approval(remediation: &str, asked: &Asked, who: &str, groups: &[&str]) -> Value {
+pub(crate) fn approval(remediation: &str, asked: &Asked, who: &str, groups: &[&str]) -> Value {
     json!({
         "apiVersion": "evenkeel.dev/v1alpha1",
         "kind": "Approval",
@@ -121,7 +109,7 @@ fn approval(remediation: &str, asked: &Asked, who: &str, groups: &[&str]) -> Val
 }
 
 /// Creates an approval with kubectl, as somebody, and gives its name.
-fn create(world: &World, person: &Person, approval: &Value) -> Result<String> {
+pub(crate) fn create(world: &World, person: &Person, approval: &Value) -> Result<String> {
     let made = world.kubectl_as(person, &["create", "-f", "-", "-o", "name"], &approval.to_string())?;
     Ok(made.trim().rsplit('/').next().unwrap_or_default().to_owned())
 }

@@ -86,7 +86,7 @@ impl Place {
     pub(super) fn change(&self, message: StreamMessage) -> Change {
         let subject = message.subject.as_str();
         let key = subject.strip_prefix(&self.prefix).unwrap_or(subject).to_owned();
-        if is_removal(&message) {
+        if is_absent(&message) {
             Change::Removed { key }
         } else {
             Change::Put { key, entry: Entry { value: message.payload, revision: message.sequence } }
@@ -94,21 +94,33 @@ impl Place {
     }
 }
 
-fn is_removal(message: &StreamMessage) -> bool {
-    message.headers.get(OPERATION).is_some()
+/// Whether there is nothing in its place: it was removed, or what is there no plane has written. Such a thing gives way
+/// to the next value that is created.
+fn is_absent(message: &StreamMessage) -> bool {
+    message.headers.get(OPERATION).is_some() || !is_written(&message.headers)
+}
+
+/// Whether it was written as [`JetStreamBucket::write`] does. What the server answers to a request that named this place
+/// for its answer (see [`crate::permissions`]) was not: it has no expectation of its own, says itself which stream it was
+/// read from, or that a schedule made it. Reading by direct get adds the stream's name once, rightly.
+fn is_written(headers: &HeaderMap) -> bool {
+    let count = |name: &str| headers.get_all(name).count();
+    count(header::NATS_STREAM.as_ref()) == 1
+        && count(header::NATS_SCHEDULER.as_ref()) == 0
+        && count(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE.as_ref()) == 1
 }
 
 #[async_trait]
 impl Bucket for JetStreamBucket {
     async fn get(&self, key: &Key) -> Result<Option<Entry>, BusError> {
-        let message = self.last(key).await?.filter(|message| !is_removal(message));
+        let message = self.last(key).await?.filter(|message| !is_absent(message));
         Ok(message.map(|message| Entry { value: message.payload, revision: message.sequence }))
     }
 
     async fn create(&self, key: &Key, value: Bytes) -> Result<u64, BusError> {
         match self.write(key, value.clone(), 0, false).await {
             Err(BusError::Conflict { key: name }) => match self.last(key).await? {
-                Some(removal) if is_removal(&removal) => self.write(key, value, removal.sequence, false).await,
+                Some(removal) if is_absent(&removal) => self.write(key, value, removal.sequence, false).await,
                 _ => Err(BusError::Conflict { key: name }),
             },
             other => other,
@@ -121,7 +133,7 @@ impl Bucket for JetStreamBucket {
 
     async fn remove(&self, key: &Key) -> Result<(), BusError> {
         // Somebody may write in between: what they wrote is removed too.
-        while let Some(message) = self.last(key).await?.filter(|message| !is_removal(message)) {
+        while let Some(message) = self.last(key).await?.filter(|message| !is_absent(message)) {
             match self.write(key, Bytes::new(), message.sequence, true).await {
                 Err(BusError::Conflict { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
                 other => return other.map(|_| ()),

@@ -299,3 +299,25 @@ async fn what_comes_past_the_permissions_as_an_answer_is_not_handed_out() {
     reasoner.publish(Publish { subject: Subject::Proposal, ..signal("honest") }).await.unwrap();
     assert_eq!(one(&mut proposals).await.id, "honest");
 }
+
+/// The same in buckets: what was written there is lost, and nothing that was not is read.
+#[tokio::test]
+async fn what_comes_past_the_permissions_as_an_answer_is_absent_from_buckets_and_gives_way() {
+    let guarded = Guarded::start().await;
+    let (mine, theirs) = (Key::new("a").unwrap(), Key::new("b").unwrap());
+    let incidents = guarded.bus(Plane::Reasoner).await.bucket(BucketName::Incidents).await.unwrap();
+    incidents.create(&mine, Bytes::from_static(b"poison")).await.unwrap();
+    let baselines = guarded.bus(Plane::Observer).await.bucket(BucketName::Baselines).await.unwrap();
+    let mut watch = baselines.watch().await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap(), Change::Current);
+
+    let (client, _) = guarded.bare(Plane::Reasoner).await;
+    let read = "$JS.API.DIRECT.GET.KV_evenkeel_test-1_incidents.$KV.evenkeel_test-1_incidents.a";
+    client.publish_with_reply(read, "$KV.evenkeel_test-1_baselines.b", Bytes::new()).await.unwrap();
+    let seen = tokio::time::timeout(LONG, watch.next()).await.expect("it is stored").unwrap().unwrap();
+    assert_eq!(seen, Change::Removed { key: "b".to_owned() });
+    assert_eq!(baselines.get(&theirs).await.unwrap(), None);
+    assert!(baselines.keys().await.unwrap().is_empty());
+    baselines.create(&theirs, Bytes::from_static(b"good")).await.unwrap();
+    assert_eq!(baselines.get(&theirs).await.unwrap().unwrap().value, Bytes::from_static(b"good"));
+}
