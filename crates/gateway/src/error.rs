@@ -50,6 +50,17 @@ impl ApiError {
         }
     }
 
+    /// Whether an object of that name is there already. Not every 409 of a creation says so: of a quota that somebody else
+    /// has just changed it says that nothing was created.
+    pub(crate) fn is_already_there(&self) -> bool {
+        match self {
+            Self::Failed { source, .. } => {
+                matches!(source.as_ref(), kube::Error::Api(status) if status.is_already_exists())
+            }
+            Self::Late { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
     /// Whether asking again later may help.
     pub(crate) fn is_transient(&self) -> bool {
         self.code().is_none_or(|code| code == 408 || code == 429 || code >= 500)

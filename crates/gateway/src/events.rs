@@ -63,7 +63,7 @@ impl Events {
         let created = tokio::time::timeout(self.timeout, api.create(&crate::remediations::by_us(), event)).await;
         let created = match created {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => Ok(()),
             Ok(Err(error)) => Err(ApiError::of(what, error)),
             Err(_) => Err(ApiError::Late { what: what.to_owned(), limit: self.timeout }),
         };

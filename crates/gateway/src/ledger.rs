@@ -149,7 +149,7 @@ impl LedgerKeeper {
         }
         let body = self.body(&Ledger::new(LEDGER_NAME, seed()))?;
         match self.send("creating the ledger", self.request().create(&by_us(), body)).await {
-            Err(error) if error.code() == Some(409) => {
+            Err(error) if error.is_already_there() => {
                 let get = self.request().get(LEDGER_NAME, &kube::api::GetParams::default());
                 self.send("reading the ledger", get).await
             }

@@ -91,7 +91,7 @@ impl Remediations {
         self.count("create remediation", created.is_ok());
         match created {
             Ok(created) => Ok(Created::New(Box::new(created))),
-            Err(error) if error.code() == Some(409) => Ok(Created::Existing),
+            Err(error) if error.is_already_there() => Ok(Created::Existing),
             Err(error) => Err(error),
         }
     }

@@ -62,7 +62,7 @@ impl Deciding {
         match made {
             Ok(_) => Ok(()),
             // It is there: an answer of ours was lost.
-            Err(error) if error.code() == Some(409) => Ok(()),
+            Err(error) if error.is_already_there() => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

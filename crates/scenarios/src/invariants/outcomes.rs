@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Duration;
-use evenkeel_model::Phase;
+use chrono::{DateTime, Duration, Utc};
+use evenkeel_model::{Phase, Signal};
 
 use super::Seen;
 use crate::runner::Violation;
+use crate::runner::faults::SKEW;
 
 /// An Outcome may take so long to come after the end.
 const PATIENCE: Duration = Duration::minutes(3);
@@ -40,8 +41,12 @@ pub(super) fn missing(seen: &Seen<'_>) -> Vec<Violation> {
 
 /// Alerts that the webhook took and the bus has not.
 pub(super) fn lost(seen: &Seen<'_>) -> Vec<Violation> {
-    let is_there = |name: &str, starts_at| {
-        seen.signals.iter().any(|(_, signal)| signal.name == name && signal.starts_at == starts_at)
+    // What begins in the future of an observer whose clock is behind has begun when it is taken.
+    let is_there = |name: &str, starts_at: DateTime<Utc>| {
+        let moved = |signal: &Signal| starts_at - signal.starts_at;
+        seen.signals.iter().any(|(_, signal)| {
+            signal.name == name && (Duration::zero()..=Duration::seconds(SKEW)).contains(&moved(signal))
+        })
     };
     let ignored = |name: &str| name == "Watchdog" || name.starts_with("Evenkeel");
     let lost = seen.taken.iter().filter(|(name, starts_at)| !ignored(name) && !is_there(name, *starts_at));

@@ -1,7 +1,7 @@
 //! Runs a scenario: the simulated cluster, the real engine on it, virtual time; and compares what came of it.
 
 mod collect;
-mod faults;
+pub(crate) mod faults;
 mod health;
 mod judge;
 mod manifest;
