@@ -6,6 +6,8 @@ mod admission;
 mod approvals;
 mod people;
 mod rbac;
+mod records;
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -13,8 +15,9 @@ use evenkeel_model::{ActionName, ActionRule, Kind, Maxima, Mode, Tier};
 
 pub use admission::{Admission, admission};
 pub use approvals::{APPROVALS, approvals};
-pub use people::{NOT_YOURSELF, people};
+pub use people::{PEOPLE, people};
 pub use rbac::{mutation, rbac};
+pub use records::{RECORDS, records};
 
 use crate::check::fault_of;
 use crate::judge::ANY_NAMESPACE;
