@@ -120,7 +120,6 @@ fn a_person_s_request_is_carried_out_once_it_is_theirs_and_they_may() -> Result<
             "{refused}"
         );
         // Made anew, it has to be seen to hold anew.
-        world.install_admission(&for_people())?;
         world.cluster.kubectl(&["delete", binding])?;
         world.install_admission(&for_people())?;
         let refused = world.refused_as("jane", &["rearm", "--all", "--reason", "x"])?;

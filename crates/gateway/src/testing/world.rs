@@ -252,6 +252,7 @@ fn refused_by(policy: &str, code: u16) -> Value {
 }
 
 fn status(code: u16) -> Value {
+    let message = if code == 422 { "the server rejected our request due to an error in our request" } else { "no" };
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
@@ -259,7 +260,7 @@ fn status(code: u16) -> Value {
         422 => "Invalid",
         _ => "InternalError",
     };
-    json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": reason})
+    json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": reason})
 }
 
 /// What the admission policy lets a gateway say.
