@@ -19,6 +19,7 @@ mod input;
 mod ladder;
 mod policies;
 mod policy_engines;
+mod records;
 mod repair;
 mod requests;
 mod slack;

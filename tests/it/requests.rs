@@ -110,6 +110,21 @@ fn a_person_s_request_is_carried_out_once_it_is_theirs_and_they_may() -> Result<
         let refused = world.refused_as("jane", &["run", "no-such", "deployment/shop/pay", "--reason", "x"])?;
         ensure!(refused.contains("playbook no-such does not exist"), "{refused}");
 
+        // A policy of the right name that refuses forgeries, and spares what has a label.
+        let spares = json!({"spec": {"matchResources": {"objectSelector": {"matchLabels": {"checked": "yes"}}}}});
+        let binding = "validatingadmissionpolicybinding/evenkeel-people";
+        world.cluster.kubectl(&["patch", binding, "--type=merge", "--patch", &spares.to_string()])?;
+        let refused = world.refused_as("jane", &["rearm", "--all", "--reason", "x"])?;
+        ensure!(
+            refused.contains("evenkeel-people is not what") && refused.contains("spec.matchResources"),
+            "{refused}"
+        );
+        // Made anew, it has to be seen to hold anew.
+        world.cluster.kubectl(&["delete", binding])?;
+        world.install_admission(&for_people())?;
+        let refused = world.refused_as("jane", &["rearm", "--all", "--reason", "x"])?;
+        ensure!(refused.contains("ask again") || refused.contains("not in effect"), "{refused}");
+
         let requests = world.cluster.kubectl(&["--namespace", "evenkeel", "get", "requests", "-o", "json"])?;
         let requests: Value = serde_json::from_str(&requests)?;
         let all = requests["items"].as_array().cloned().unwrap_or_default();

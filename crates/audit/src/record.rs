@@ -34,7 +34,7 @@ pub enum Kind {
     Request,
     /// How it ended, as it was told.
     Outcome,
-    /// What a person did: approve, deny, cancel, acknowledge, rearm, freeze, thaw.
+    /// What a person said: an answer that counts or does not, a request with its answer, a freeze that began or ended.
     Person,
 }
 

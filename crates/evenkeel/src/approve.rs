@@ -1,6 +1,7 @@
 //! `evenkeel approve` and `evenkeel deny`: one person's answer, under the identity of their kubeconfig.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -41,10 +42,19 @@ pub(crate) async fn run(args: &DecideArgs, decision: ApprovalDecision) -> Result
         format!("reading remediation {} in namespace {namespace}; `evenkeel get remediations` lists them", args.name)
     })?;
     let asked = asked(&remediation)?;
+    read(asked, decision, args.digest.as_deref(), std::io::stdin().is_terminal(), &args.name)?;
     let person = who(&client).await?;
     allowed(&remediation, asked, &person, decision)?;
     may(&client, asked.tier, remediation.spec.proposal.target.namespace.as_deref(), &person.name).await?;
     output::print(&signed(&remediation, asked, &person.name, decision))?;
+    if args.digest.is_none() && std::io::stdin().is_terminal() {
+        output::ask("Sign it? [y/N] ")?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).context("reading the answer")?;
+        if !is_yes(&answer) {
+            bail!("nothing is signed");
+        }
+    }
 
     let approvals: Api<Approval> = Api::namespaced(client, &config.namespace);
     let approval = approval(&remediation, asked, person, decision, &args.reason);
@@ -73,6 +83,28 @@ fn asked(remediation: &Remediation) -> Result<&Asked> {
         bail!("no approval of {name} can be counted now: {trouble}");
     }
     Ok(asked)
+}
+
+/// Whoever signs has read what they sign: just this, or what they are about to be shown and asked. A no to what was not
+/// read does no harm.
+fn read(asked: &Asked, decision: ApprovalDecision, digest: Option<&str>, at_terminal: bool, name: &str) -> Result<()> {
+    match digest {
+        Some(digest) if asked.digest.starts_with(digest) => Ok(()),
+        Some(digest) => bail!(
+            "what is asked is not what you have read: its digest is {}, and not {digest}; `evenkeel describe \
+             remediation {name}` shows it",
+            asked.digest
+        ),
+        None if at_terminal || decision == ApprovalDecision::Deny => Ok(()),
+        None => bail!(
+            "there is no terminal to show and ask what is approved: expected --digest with what was read; `evenkeel \
+             describe remediation {name}` shows it"
+        ),
+    }
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// What would not count is not sent.
@@ -256,6 +288,43 @@ mod tests {
         let remediation = asking();
         let text = signed(&remediation, asked(&remediation).unwrap(), "jane", ApprovalDecision::Approve);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn nothing_is_approved_that_was_not_read() {
+        use ApprovalDecision::{Approve, Deny};
+        let remediation = asking();
+        let asked = asked(&remediation).unwrap();
+        let may = |decision, digest, at_terminal| {
+            read(asked, decision, digest, at_terminal, "r-1").map_err(|error| error.to_string())
+        };
+        assert!(may(Approve, Some("9f9f9f9f"), false).is_ok() && may(Approve, None, true).is_ok());
+        for (decision, at_terminal) in [(Approve, true), (Approve, false), (Deny, true), (Deny, false)] {
+            let other = may(decision, Some("9f9f9f90"), at_terminal).unwrap_err();
+            assert!(other.contains("is not what you have read"), "{other}");
+        }
+        let blind = may(Approve, None, false).unwrap_err();
+        assert!(blind.contains("--digest") && blind.contains("describe remediation r-1"), "{blind}");
+        assert!(may(Deny, None, false).is_ok(), "a no does no harm");
+        assert!(
+            ["y\n", " YES \n"].iter().all(|it| is_yes(it)) && !["", "\n", "n\n", "yo\n"].iter().any(|it| is_yes(it))
+        );
+    }
+
+    #[test]
+    fn so_much_of_a_digest_has_to_be_named() {
+        use clap::Parser as _;
+        let parse = |digest: &str| {
+            let line = ["evenkeel", "approve", "r-1", "--reason", "x", "--digest", digest];
+            match crate::args::Args::try_parse_from(line).map_err(|error| error.to_string())?.command {
+                crate::args::Command::Approve(args) => Ok(args.digest.unwrap()),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        assert_eq!(parse("9F86d081…").unwrap(), "9f86d081");
+        for wrong in ["9f86d08", "", "9f86d08x"] {
+            assert!(parse(wrong).unwrap_err().contains("hexadecimal digits"), "{wrong}");
+        }
     }
 
     #[test]

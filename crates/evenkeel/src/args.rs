@@ -343,8 +343,26 @@ pub(crate) struct DecideArgs {
     /// Why, for the record; at most 1024 characters
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
+    /// What was read: the digest that `evenkeel describe remediation` shows, or its first 8 digits or more
+    ///
+    /// When something else is asked by now, nothing is signed. Without it the change is shown, and whether to sign it
+    /// is asked at the terminal. Where there is none, approving needs it.
+    #[arg(long, value_name = "PREFIX", value_parser = parse_digest)]
+    pub(crate) digest: Option<String>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// So much of a digest that nobody meets it by chance.
+const SHORTEST_DIGEST: usize = 8;
+
+fn parse_digest(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('…').to_ascii_lowercase();
+    let is_digest = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest && (SHORTEST_DIGEST..=64).contains(&text.len()) {
+        return Ok(text);
+    }
+    Err(format!("expected {SHORTEST_DIGEST} to 64 hexadecimal digits, found {text:?}"))
 }
 
 #[derive(Debug, Subcommand)]
@@ -358,7 +376,8 @@ pub(crate) enum Policy {
     Explain(Box<ExplainArgs>),
     /// Print the RBAC of all planes, with the gateway's right to write made from the policies, as YAML
     Rbac(PolicyArgs),
-    /// Print the admission policies as YAML: for the gateway, for who approves, and for what people ask
+    /// Print the admission policies as YAML: for the gateway, for who approves, for what people ask, and for what the
+    /// gateway alone writes
     Admission {
         #[command(flatten)]
         policies: PolicyArgs,
@@ -368,6 +387,9 @@ pub(crate) enum Policy {
         /// The one for the gateway alone, for another policy engine, which reports first and refuses nothing
         #[arg(long = "for", value_enum, value_name = "ENGINE", conflicts_with = "audit")]
         engine: Option<Engine>,
+        /// Only those over evenkeel's own objects, which don't depend on policies
+        #[arg(long, conflicts_with_all = ["policies", "audit", "engine"])]
+        own: bool,
     },
 }
 

@@ -7,12 +7,16 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use evenkeel_model::{Clock as _, Freeze, FreezeSpec, FrozenUndo, Span};
 use evenkeel_runtime::WallClock;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::config::Config;
 use crate::{connect, output, person};
+
+/// What stands for every namespace.
+const EVERYWHERE: &str = "*";
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["namespace", "all_namespaces"])))]
@@ -58,6 +62,9 @@ pub(crate) async fn freeze(args: &FreezeArgs) -> Result<()> {
     let client = client(args.config.as_deref()).await?;
     let by = person::name(&client).await?;
     let freeze = made(args, by, WallClock.now())?;
+    for namespace in missing(&client, &args.namespace).await {
+        output::warn(&format!("namespace {namespace} does not exist: nothing is frozen there until it does"));
+    }
     let api: Api<Freeze> = Api::all(client);
     let made = api
         .create(&PostParams::default(), &freeze)
@@ -88,6 +95,18 @@ pub(crate) async fn thaw(args: &ThawArgs) -> Result<()> {
     Ok(())
 }
 
+/// Those that the API server says do not exist. Whoever may not ask is not told.
+async fn missing(client: &Client, namespaces: &[String]) -> Vec<String> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let mut missing = Vec::new();
+    for name in namespaces.iter().filter(|name| *name != EVERYWHERE) {
+        if matches!(api.get_metadata_opt(name).await, Ok(None)) {
+            missing.push(name.clone());
+        }
+    }
+    missing
+}
+
 async fn client(config: Option<&std::path::Path>) -> Result<Client> {
     let config = Config::load_or_default(config)?;
     connect::writer(&config.kubernetes, config.gateway.request_timeout.get()).await
@@ -103,7 +122,7 @@ fn made(args: &FreezeArgs, by: String, now: DateTime<Utc>) -> Result<Freeze> {
         Some(lasts) => Some(now.checked_add_signed(lasts.chrono()).context("--for: so long a time can't be reckoned")?),
         None => None,
     };
-    let everywhere = || vec!["*".to_owned()];
+    let everywhere = || vec![EVERYWHERE.to_owned()];
     let spec = FreezeSpec {
         namespaces: if args.all_namespaces { everywhere() } else { args.namespace.clone() },
         undo: if args.all { FrozenUndo::Waits } else { FrozenUndo::GoesOn },
@@ -112,6 +131,9 @@ fn made(args: &FreezeArgs, by: String, now: DateTime<Utc>) -> Result<Freeze> {
         from: None,
         until,
     };
+    if let Some(name) = spec.misnamed() {
+        bail!("--namespace: expected names of namespaces, without patterns, found {name:?}");
+    }
     let metadata = match &args.name {
         Some(name) => ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
         None => ObjectMeta { generate_name: Some("freeze-".to_owned()), ..ObjectMeta::default() },
@@ -121,7 +143,7 @@ fn made(args: &FreezeArgs, by: String, now: DateTime<Utc>) -> Result<Freeze> {
 
 fn told(freeze: &Freeze) -> String {
     let (name, spec) = (freeze.name_any(), &freeze.spec);
-    let place = if spec.namespaces.iter().any(|name| name == "*") {
+    let place = if spec.namespaces.iter().any(|name| name == EVERYWHERE) {
         "everywhere".to_owned()
     } else {
         format!("in {}", spec.namespaces.join(", "))
@@ -170,6 +192,8 @@ mod tests {
         assert!(told.ends_with("is not taken back either.\n`evenkeel thaw freeze-x7k2p` ends it.\n"), "{told}");
         let everywhere = made(&parsed(&["-A", "--reason", "x"]).unwrap(), "jane".to_owned(), at(0)).unwrap();
         assert_eq!((everywhere.spec.namespaces, everywhere.spec.until), (vec!["*".to_owned()], None));
+        let pattern = made(&parsed(&["-n", "shop-*", "--reason", "x"]).unwrap(), "jane".to_owned(), at(0)).unwrap_err();
+        assert!(pattern.to_string().contains("without patterns"), "{pattern}");
         assert!(made(&parsed(&["-A", "--reason", " "]).unwrap(), "jane".to_owned(), at(0)).is_err());
         assert!(made(&parsed(&["-A", "--for", "0s", "--reason", "x"]).unwrap(), "jane".to_owned(), at(0)).is_err());
     }

@@ -24,6 +24,12 @@ pub(crate) fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "evenkeel: {text}");
 }
 
+/// Asks something at the terminal; stdout may lead elsewhere.
+pub(crate) fn ask(question: &str) -> Result<()> {
+    let mut err = std::io::stderr().lock();
+    err.write_all(question.as_bytes()).and_then(|()| err.flush()).context("asking at the terminal")
+}
+
 /// What was tried and its causes, each said once: many libraries repeat their cause in their own message.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut said = String::new();

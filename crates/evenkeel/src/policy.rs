@@ -36,14 +36,16 @@ pub(crate) fn run(command: &Policy) -> Result<ExitCode> {
             objects.extend(generate::rbac(policies, &config.namespace, &protected));
             objects
         }),
+        Policy::Admission { policies, own: true, .. } => {
+            output::print(&output::documents(&own(&config(&policies.client)?))?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Policy::Admission { policies, engine: Some(engine), .. } => for_engine(policies, *engine),
-        Policy::Admission { policies, audit, engine: None } => generated(policies, |config, policies| {
+        Policy::Admission { policies, audit, engine: None, own: false } => generated(policies, |config, policies| {
             let protected = evenkeel_gateway::protected(&config.gateway, &config.namespace);
             let how = if *audit { Admission::Audit } else { Admission::Deny };
-            // What tells who approves is never only tried out.
-            let approvals = generate::approvals(&config.namespace);
             let gateway = generate::admission(policies, &config.namespace, &protected, how);
-            gateway.into_iter().chain(approvals).chain(generate::people()).collect()
+            gateway.into_iter().chain(own(config)).collect()
         }),
     }
 }
@@ -75,6 +77,13 @@ fn for_engine(args: &PolicyArgs, engine: Engine) -> Result<ExitCode> {
     };
     output::print(&format!("{about}{OF_BOTH}{}", output::documents(&objects)?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What says who writes our own objects; that is never only tried out.
+fn own(config: &Config) -> Vec<Value> {
+    let approvals = generate::approvals(&config.namespace);
+    let records = generate::records(&config.namespace);
+    approvals.into_iter().chain(generate::people()).chain(records).collect()
 }
 
 fn generated(args: &PolicyArgs, objects: impl FnOnce(&Config, &[PolicySource]) -> Vec<Value>) -> Result<ExitCode> {

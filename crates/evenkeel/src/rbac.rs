@@ -78,12 +78,15 @@ pub(crate) fn objects(namespace: &str, actions: &[ActionName]) -> Vec<Value> {
     let observer = rules(evenkeel_cluster::READS.iter().chain(evenkeel_observer::READS).copied(), []);
     let mutations = actions.iter().copied().flat_map(mutations);
     let mut gateway = rules(evenkeel_cluster::READS.iter().chain(GATEWAY).copied(), mutations);
-    // What answers for approvers' identity, and what holds the gateway to the policies, is compared with what it
-    // should be.
+    // What answers for people's identity, and what holds the gateway to the policies, is compared with what it should be.
     gateway.push(json!({
         "apiGroups": ["admissionregistration.k8s.io"],
         "resources": ["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
-        "resourceNames": [evenkeel_policy::generate::APPROVALS, evenkeel_policy::generate::GATEWAY_WRITES],
+        "resourceNames": [
+            evenkeel_policy::generate::APPROVALS,
+            evenkeel_policy::generate::PEOPLE,
+            evenkeel_policy::generate::GATEWAY_WRITES,
+        ],
         "verbs": ["get"],
     }));
     let mut objects = vec![account("observer", namespace, true)];

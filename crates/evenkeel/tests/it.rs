@@ -28,6 +28,20 @@ mod cli {
     }
 
     #[test]
+    fn admission_over_our_own_objects_needs_no_policies() {
+        let printed = evenkeel(&["policy", "admission", "--own", "--namespace", "engine"]);
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        let names = printed.lines().filter_map(|line| line.strip_prefix("  name: evenkeel-"));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            ["approvals", "approvals", "people", "people", "records", "records"],
+            "{printed}"
+        );
+        assert!(printed.contains("system:serviceaccount:engine:evenkeel-gateway"), "{printed}");
+        assert_eq!(evenkeel(&["policy", "admission", "--own", "--audit"]).status.code(), Some(2));
+    }
+
+    #[test]
     fn backtest_exits_with_0_1_2_or_3() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {

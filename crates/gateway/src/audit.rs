@@ -12,11 +12,17 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use evenkeel_audit::{Kind, MessageKey, Record};
 use evenkeel_bus::{ConsumerName, Publish, Stream, Subject, TraceContext};
 use evenkeel_cluster::WriteError;
-use evenkeel_model::{ApiRequest, Outcome, Phase, Proposal, Remediation, RemediationStatus, Transition, short_digest};
+use evenkeel_model::{
+    Answer, ApiRequest, Approval, Asked, Outcome, Phase, Proposal, Remediation, RemediationStatus, Request, Transition,
+    short_digest,
+};
 use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown};
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::answers::Answered;
+use crate::freeze::FreezeNews;
 use crate::plane::{Draft, DriveError, Plane};
 use crate::sealing::Sealing;
 
@@ -77,6 +83,14 @@ impl Recorder {
 
     fn is_off(&self) -> bool {
         self.audit.is_none()
+    }
+
+    /// Takes what was noted as if it were on the bus by now.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Vec<Record> {
+        let records = self.state().queue.drain(..).collect();
+        self.told.notify_waiters();
+        records
     }
 
     fn note(&self, record: Record) {
@@ -179,15 +193,75 @@ impl Recorder {
         self.note(record);
     }
 
-    /// Notes that a person has looked at what can't be told.
-    pub(crate) fn note_acknowledged(&self, draft: &Draft, by: &str, at: DateTime<Utc>) {
+    /// Notes the answers of people that the draft tells and what is written does not: those that count, and those that
+    /// do not. True when there are any.
+    pub(crate) fn note_answers(&self, draft: &Draft, approvals: &[Arc<Approval>], at: DateTime<Utc>) -> bool {
+        let before = draft.remediation().status.as_ref().and_then(|status| status.approval.as_ref());
+        let Some(asked) = draft.status.approval.as_ref().filter(|asked| !self.is_off() && before != Some(*asked))
+        else {
+            return false;
+        };
+        let records: Vec<Record> = said(before, asked)
+            .map(|Said { name, by, counts, reason }| {
+                let approval = approvals.iter().find(|it| it.name_any() == name);
+                let uid = approval.and_then(|it| it.uid()).unwrap_or_default();
+                let word = if counts { "counts" } else { "does not count" };
+                let id = short_digest([name, uid.as_str(), word, reason], DIGEST);
+                let id = format!("{}/approval/{id}", draft.name());
+                let mut record = self.record(id, at, Kind::Person, &format!("{word}: {reason}"), draft.proposal());
+                record.phase = Some(draft.phase());
+                record.by = Some(by.to_owned());
+                record.detail = json!({
+                    "approval": name,
+                    "uid": uid,
+                    "counts": counts,
+                    "asked": asked.digest,
+                    "spec": as_json(&approval.map(|it| &it.spec)),
+                });
+                record
+            })
+            .collect();
+        let any = !records.is_empty();
+        records.into_iter().for_each(|record| self.note(record));
+        any
+    }
+
+    /// Notes what a person asked for, and what they are answered. Gives the record's id.
+    pub(crate) fn note_answer(
+        &self,
+        request: &Request,
+        answered: &Answered,
+        reason: &str,
+        at: DateTime<Utc>,
+    ) -> Option<String> {
+        if self.is_off() {
+            return None;
+        }
+        let word = if answered.answer == Answer::Done { "done" } else { "refused" };
+        let id = format!("request/{}/{word}", request.uid().unwrap_or_else(|| request.name_any()));
+        let mut record = Record::new(id.clone(), at, &self.cluster, Kind::Person, format!("{word}: {reason}"));
+        record.by = Some(request.spec.by.clone());
+        record.remediation.clone_from(&answered.remediation);
+        record.detail = json!({
+            "request": request.name_any(),
+            "answer": as_json(&answered.answer),
+            "asked": as_json(&request.metadata.creation_timestamp),
+            "spec": as_json(&request.spec),
+        });
+        self.note(record);
+        Some(id)
+    }
+
+    /// Notes that a freeze began or ended.
+    pub(crate) fn note_freeze(&self, news: FreezeNews) {
         if self.is_off() {
             return;
         }
-        let id = format!("{}/acknowledged", draft.name());
-        let mut record = self.record(id, at, Kind::Person, "acknowledged; its root is free", draft.proposal());
-        record.phase = Some(draft.phase());
-        record.by = Some(by.to_owned());
+        let word = if news.begins { "begun" } else { "ended" };
+        let id = format!("freeze/{}/{word}", news.uid);
+        let mut record = Record::new(id, news.at, &self.cluster, Kind::Person, news.said);
+        record.by = news.by;
+        record.detail = json!({ "freeze": news.name, "spec": news.spec });
         self.note(record);
     }
 
@@ -196,7 +270,19 @@ impl Recorder {
     /// # Errors
     /// [`DriveError::Unrecorded`] when that takes too long: to be tried again.
     pub(crate) async fn until_told(&self, remediation: &str) -> Result<(), DriveError> {
-        let is_told = || !self.state().queue.iter().any(|it| it.remediation.as_deref() == Some(remediation));
+        self.until(remediation, |it| it.remediation.as_deref() == Some(remediation)).await
+    }
+
+    /// Waits until a record is on the bus.
+    ///
+    /// # Errors
+    /// [`DriveError::Unrecorded`] when that takes too long: to be tried again.
+    pub(crate) async fn until_told_id(&self, id: &str) -> Result<(), DriveError> {
+        self.until(id, |it| it.id == id).await
+    }
+
+    async fn until(&self, what: &str, is_it: impl Fn(&Record) -> bool) -> Result<(), DriveError> {
+        let is_told = || !self.state().queue.iter().any(&is_it);
         let told = async {
             loop {
                 let mut more = std::pin::pin!(self.told.notified());
@@ -208,7 +294,7 @@ impl Recorder {
             }
         };
         let waited = tokio::time::timeout(TELLING, told).await;
-        waited.map_err(|_| DriveError::Unrecorded(remediation.to_owned()))
+        waited.map_err(|_| DriveError::Unrecorded(what.to_owned()))
     }
 
     /// Its end is noted: nothing of it is told again.
@@ -239,9 +325,28 @@ fn id(remediation: &str, transition: &Transition) -> String {
     format!("{remediation}/{}/{digest}", transition.phase)
 }
 
+/// What one person said, and what it is worth.
+struct Said<'a> {
+    name: &'a str,
+    by: &'a str,
+    counts: bool,
+    reason: &'a str,
+}
+
+/// What is told now and was not before.
+fn said<'a>(before: Option<&'a Asked>, now: &'a Asked) -> impl Iterator<Item = Said<'a>> {
+    let had_given = move |name: &str| before.is_some_and(|it| it.given.iter().any(|given| given.name == name));
+    let had_refused = move |refused: &_| before.is_some_and(|it| it.refused.contains(refused));
+    let given = now.given.iter().filter(move |given| !had_given(&given.name));
+    let refused = now.refused.iter().filter(move |refused| !had_refused(refused));
+    let counts = given.map(|it| Said { name: &it.name, by: &it.approver, counts: true, reason: &it.reason });
+    let falls = refused.map(|it| Said { name: &it.name, by: &it.approver, counts: false, reason: &it.reason });
+    counts.chain(falls)
+}
+
 /// What a phase rests on, as far as the status still has it.
 fn rests_on(phase: Phase, status: &RemediationStatus) -> Value {
-    match phase {
+    let mut detail = match phase {
         Phase::Denied | Phase::Deferred | Phase::AwaitingApproval | Phase::Authorized | Phase::WouldExecute => {
             json!({ "verdict": as_json(&status.verdict) })
         }
@@ -252,7 +357,21 @@ fn rests_on(phase: Phase, status: &RemediationStatus) -> Value {
         }
         Phase::RollingBack => json!({ "inverse": as_json(&status.plan.as_ref().map(|plan| &plan.inverse)) }),
         _ => Value::Null,
+    };
+    // What people were asked, and who said what.
+    let of_people = matches!(
+        phase,
+        Phase::Denied | Phase::AwaitingApproval | Phase::Authorized | Phase::Executing | Phase::Expired
+    );
+    if let Some(asked) = status.approval.as_ref().filter(|_| of_people) {
+        if detail.is_null() {
+            detail = json!({});
+        }
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("approval".to_owned(), as_json(asked));
+        }
     }
+    detail
 }
 
 fn as_json(value: &impl serde::Serialize) -> Value {

@@ -1,6 +1,6 @@
 //! What breakers count, told from Remediations and people's requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use crate::index;
 use crate::plane::{Plane, count};
 
 /// What stands for all breakers in a request.
-const ALL: &str = "*";
+pub(crate) const ALL: &str = "*";
 
 /// The breakers that are open, by what Remediations and people's requests say.
 pub fn breakers<'a>(
@@ -21,7 +21,12 @@ pub fn breakers<'a>(
     now: DateTime<Utc>,
 ) -> Breakers {
     let tried: Vec<Tried> = remediations.filter_map(tried).collect();
-    let rearmed: Vec<Rearmed> = requests.flat_map(rearmed).collect();
+    // Of what closes the same breaker only the last counts; everything tried is held against each.
+    let mut last: BTreeMap<Option<String>, DateTime<Utc>> = BTreeMap::new();
+    for Rearmed { playbook, at } in requests.flat_map(rearmed) {
+        last.entry(playbook).and_modify(|last| *last = at.max(*last)).or_insert(at);
+    }
+    let rearmed: Vec<Rearmed> = last.into_iter().map(|(playbook, at)| Rearmed { playbook, at }).collect();
     Breakers::of(&tried, &rearmed, limits, now)
 }
 
@@ -68,7 +73,7 @@ impl Plane {
         let now = self.now();
         let breakers = {
             let (index, requests) = (self.index(), self.requests());
-            breakers(index.iter().map(Arc::as_ref), requests.values(), &self.config.breakers.limits(), now)
+            breakers(index.iter().map(Arc::as_ref), requests.iter(), &self.config.breakers.limits(), now)
         };
         let (stopped, asking) = match &breakers.automatic {
             None => (0, 0),

@@ -166,7 +166,15 @@ pub(crate) fn check_room(
     if !proposal.action.name().is_mutating() {
         return Ok(());
     }
-    let open = || index.open().filter(|open| open.spec.proposal.action.name().is_mutating());
+    let by_person = proposal.origin == Origin::Person;
+    let open = || {
+        let mutating = index.open().filter(|open| open.spec.proposal.action.name().is_mutating());
+        // What comes over the bus must not crowd a person out; what holds a claim is really under way. Beside what
+        // only waits a person's goes first, and the ledger sees to it that one of them is carried out at a time.
+        mutating.filter(move |open| {
+            !by_person || open.spec.proposal.origin == Origin::Person || crate::index::phase(open).holds_claim()
+        })
+    };
     let namespace = proposal.target.namespace.as_deref();
     let in_namespace = open().filter(|open| open.spec.proposal.target.namespace.as_deref() == namespace).count();
     if open().count() >= config.open_per_cluster {
@@ -316,6 +324,26 @@ mod tests {
         let mut tell = proposal(2);
         tell.action = Action::Notify(Notify { message: "look".to_owned() });
         assert!(room(vec![remediation(1, Phase::Verifying)], &tell, &config).is_ok(), "telling is not doing");
+    }
+
+    #[test]
+    fn what_comes_over_the_bus_does_not_crowd_a_person_out() {
+        let by_person = |number, phase| {
+            let mut of = remediation(number, phase);
+            of.spec.proposal.origin = Origin::Person;
+            of
+        };
+        let run = by_person(9, Phase::Proposed).spec.proposal;
+        let full = Config { open_per_namespace: 1, open_per_cluster: 1, ..Config::default() };
+        for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_final()) {
+            let beside_bus = room(vec![remediation(1, phase)], &run, &full);
+            assert_eq!(beside_bus.is_err(), phase.holds_claim(), "{phase}: {beside_bus:?}");
+            assert!(room(vec![by_person(1, phase)], &run, &Config::default()).is_err(), "{phase}: one a target");
+            let mut elsewhere = by_person(1, phase);
+            elsewhere.spec.proposal.target.name = "other".to_owned();
+            assert!(room(vec![elsewhere], &run, &full).is_err(), "{phase}: persons are counted");
+        }
+        assert!(room(vec![by_person(1, Phase::Proposed)], &proposal(2), &full).is_err(), "the bus waits for people");
     }
 
     #[test]

@@ -18,8 +18,9 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::approvals::{bounded, difference};
+use crate::approvals::bounded;
 use crate::error::ApiError;
+use crate::guard::difference;
 use crate::plane::{Plane, count};
 use crate::policies::source;
 use crate::remediations::by_us;

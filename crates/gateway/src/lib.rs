@@ -7,7 +7,6 @@
 
 #[allow(dead_code, reason = "used by the loop")]
 mod actions;
-mod admission;
 mod answers;
 mod approvals;
 mod audit;
@@ -21,6 +20,7 @@ mod enforceable;
 mod error;
 mod events;
 mod freeze;
+mod guard;
 mod index;
 mod ledger;
 mod metrics;
@@ -172,6 +172,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         .map(|url| prometheus::Prometheus::new(outbound, url, config.prometheus_timeout.get()))
         .transpose()
         .map_err(Error::Prometheus)?;
+    let recorder = Arc::new(audit::Recorder::new(audit, &cluster, &holder));
     Ok(Plane {
         remediations: remediations::Remediations::new(
             reader.clone(),
@@ -192,13 +193,26 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         contents: Mutex::default(),
         chat: OnceLock::new(),
         request_keeper: requests::RequestKeeper::new(reader.clone(), writer.clone(), &namespace, timeout),
-        admission: admission::AdmissionGuard::default(),
+        people_guard: guard::Guard::over_requests(guard::Asking {
+            reader: reader.clone(),
+            writer: writer.clone(),
+            namespace: &namespace,
+            clock: Arc::clone(&clock),
+            timeout,
+        }),
         policies: policies::Policies::new(reader.clone(), timeout, health.part("policies")),
         enforcement: enforceable::Enforcement::new(reader.clone(), writer.clone(), &namespace, timeout),
-        freezes: freeze::FreezeReader::new(reader.clone(), timeout, health.part("freezes"), metrics.clone()),
+        freezes: freeze::FreezeReader::new(
+            reader.clone(),
+            timeout,
+            health.part("freezes"),
+            metrics.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&recorder),
+        ),
         playbooks: playbooks::Playbooks::new(playbooks, reader.clone(), timeout, health.part("playbooks")),
         events: events::Events::new(writer.clone(), Arc::clone(&clock), timeout, holder.clone(), metrics.clone()),
-        recorder: audit::Recorder::new(audit, &cluster, &holder),
+        recorder,
         records: Arc::new(records::Records::new(Arc::clone(&bus), metrics.clone())),
         protected: protected(&config, &namespace),
         prometheus,

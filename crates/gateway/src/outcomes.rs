@@ -1,8 +1,6 @@
 //! How a Remediation ended, told on the bus and on the target. Until that is noted on the object it
 //! is told again: at least one Outcome, which its id makes one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use bytes::Bytes;
 use evenkeel_bus::{Publish, Subject, TraceContext};
 use evenkeel_model::{Outcome, Phase, Remediation};
@@ -54,16 +52,7 @@ impl Plane {
         if let Some(seen) = draft.status.acknowledged.as_ref().filter(|_| draft.phase().needs_acknowledgement()) {
             let (name, by) = (draft.name(), &seen.by);
             tracing::info!(remediation = name, by, "acknowledged; its root is free");
-            let freed = AtomicBool::new(false);
-            let acknowledged = |spec: &evenkeel_model::LedgerSpec| {
-                let next = ledger::acknowledge(spec, &name);
-                freed.store(next != *spec, Ordering::Relaxed);
-                next
-            };
-            self.change_ledger(acknowledged).await?;
-            if freed.load(Ordering::Relaxed) {
-                self.recorder.note_acknowledged(draft, by, self.now());
-            }
+            self.change_ledger(|spec| ledger::acknowledge(spec, &name)).await?;
         }
         Ok(Next::Done)
     }

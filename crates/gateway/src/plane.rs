@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
 use evenkeel_cluster::{AvailabilityLookup, ReadError};
 use evenkeel_model::{
-    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus,
-    Request, Step,
+    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Step,
 };
 use evenkeel_policy::Protected;
 use evenkeel_policy::ledger::HELD_FOR_PERSON;
@@ -14,7 +13,6 @@ use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 
-use crate::admission::AdmissionGuard;
 use crate::approvals::Approvals;
 use crate::audit::Recorder;
 use crate::chat::Telling;
@@ -24,6 +22,7 @@ use crate::enforceable::Enforcement;
 use crate::error::ApiError;
 use crate::events::Events;
 use crate::freeze::FreezeReader;
+use crate::guard::Guard;
 use crate::index::{self, Index};
 use crate::ledger::LedgerKeeper;
 use crate::metrics::Metrics;
@@ -32,7 +31,7 @@ use crate::policies::Policies;
 use crate::prometheus::Prometheus;
 use crate::refusals::Refusals;
 use crate::remediations::{Read, Remediations, ReplaceError};
-use crate::requests::RequestKeeper;
+use crate::requests::{RequestIndex, RequestKeeper};
 
 /// Everything the gateway's tasks share.
 pub(crate) struct Plane {
@@ -56,7 +55,8 @@ pub(crate) struct Plane {
     /// Where people are told in chats, when there are any.
     pub(crate) chat: OnceLock<Telling>,
     pub(crate) request_keeper: RequestKeeper,
-    pub(crate) admission: AdmissionGuard,
+    /// Whether admission answers for who made a Request.
+    pub(crate) people_guard: Guard,
     pub(crate) policies: Policies,
     pub(crate) enforcement: Enforcement,
     pub(crate) freezes: FreezeReader,
@@ -65,7 +65,7 @@ pub(crate) struct Plane {
     pub(crate) events: Events,
     pub(crate) records: Arc<dyn AvailabilityLookup>,
     /// What is told to the audit log.
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) index: Mutex<Index>,
     /// Names that want to be looked at.
     pub(crate) asks: mpsc::UnboundedSender<String>,
@@ -81,8 +81,8 @@ pub(crate) struct Plane {
     pub(crate) verifying: Mutex<BTreeMap<String, tracing::Span>>,
     #[cfg(feature = "mutation")]
     pub(crate) mutation: Option<crate::Mutation>,
-    /// What people have asked for, by name.
-    pub(crate) requests: Mutex<BTreeMap<String, Request>>,
+    /// What people have asked for.
+    pub(crate) requests: Mutex<RequestIndex>,
     /// Breakers that were open when last looked at, and were said to be.
     pub(crate) opened: Mutex<BTreeSet<String>>,
     /// Proposals that were refused, until they expire.
@@ -210,7 +210,7 @@ impl Plane {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn requests(&self) -> MutexGuard<'_, BTreeMap<String, Request>> {
+    pub(crate) fn requests(&self) -> MutexGuard<'_, RequestIndex> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -230,6 +230,10 @@ impl Plane {
     pub(crate) async fn save(&self, mut draft: Draft) -> Result<Draft, DriveError> {
         let asked = draft.remediation.status.as_ref().and_then(|before| before.approval.as_ref());
         let is_news = !draft.entered.is_empty() || asked != draft.status.approval.as_ref();
+        // What people said comes before what came of it: it is told by nobody once the status has it.
+        if self.recorder.note_answers(&draft, &self.approvals.of(&draft.name()), self.now()) {
+            self.recorder.until_told(&draft.name()).await?;
+        }
         draft.remediation.status = Some(*draft.status);
         let written = Box::new(self.remediations.replace_status(&draft.remediation).await?);
         let action = written.spec.proposal.action.name();

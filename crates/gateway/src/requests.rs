@@ -1,31 +1,36 @@
 //! What people ask for: Requests, each answered once, in its status. What they ask for is done by the same means as
 //! everything else, and decided by the same rules.
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{Answer, Ask, Request, RequestStatus};
+use evenkeel_model::{Answer, Request, RequestStatus};
 use evenkeel_runtime::{BoxError, HealthPart, Shutdown, redact};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use tokio::time::Instant;
 
+use self::index::Seen;
+pub(crate) use self::index::{MOST_OPEN, RequestIndex, made_at};
 use crate::error::{ApiError, Error};
 use crate::plane::{DriveError, Plane};
 use crate::remediations::by_us;
 
 /// How often what could not be answered is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Answered requests are kept for so long at least; breakers count by those that close them.
-const KEEP: chrono::Duration = chrono::Duration::days(8);
-/// Answered requests beyond so many go earlier, the oldest first; but not those that close breakers.
-const KEEP_AT_MOST: usize = 1000;
-/// Deletions at a time; the rest next time.
-const TIDY_AT_MOST: usize = 100;
+/// Answers and deletions at a time: what has come meanwhile is taken in between.
+const AT_A_TIME: usize = 32;
+/// What is taken in at a time.
+const HEARD_AT_A_TIME: usize = 1000;
+/// How often what need not be kept is looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(300);
 
 /// Requests as they are on the API server.
 pub(crate) struct RequestKeeper {
@@ -42,10 +47,6 @@ impl RequestKeeper {
             writer: Api::namespaced(writer, namespace),
             timeout,
         }
-    }
-
-    pub(crate) fn writer(&self) -> &Api<Request> {
-        &self.writer
     }
 
     pub(crate) async fn bounded<T>(
@@ -70,37 +71,33 @@ impl Plane {
             () = shutdown.cancelled() => return Ok(()),
             listed = listed.wait_for(|listed| *listed) => drop(listed?),
         }
-        let mut watch = watcher(self.request_keeper.reader.clone(), watcher::Config::default()).boxed();
-        let mut listing = BTreeMap::new();
+        let follow = || watcher(self.request_keeper.reader.clone(), watcher::Config::default()).boxed();
+        let mut watch = follow();
         let mut is_listed = false;
+        // What could not be answered, and when it is tried again.
+        let mut again: BTreeMap<String, Instant> = BTreeMap::new();
+        let mut tidy = tokio::time::interval(TIDY_EVERY);
+        tidy.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Whether there is more to be tidied, and from when it may be.
+        let (mut tidies, mut tidy_from) = (false, Instant::now());
         loop {
-            let waits = self.requests().values().any(|request| request.status.is_none());
-            tokio::select! {
+            let due = if tidies { Some(Instant::now()) } else { self.next_answer(&again) };
+            let due = due.filter(|_| is_listed);
+            let mut heard = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                heard = watch.next() => match heard {
-                    Some(Ok(watcher::Event::Init)) => listing = BTreeMap::new(),
-                    Some(Ok(watcher::Event::InitApply(object))) => {
-                        if let Some(request) = self.understood(object) {
-                            listing.insert(request.name_any(), request);
-                        }
-                    }
-                    Some(Ok(watcher::Event::InitDone)) => {
-                        *self.requests() = std::mem::take(&mut listing);
-                        health.ready();
-                        is_listed = true;
-                        self.answer_all().await;
-                    }
-                    Some(Ok(watcher::Event::Apply(object))) => {
-                        if let Some(request) = self.understood(object) {
-                            self.requests().insert(request.name_any(), request);
-                        }
-                        self.answer_all().await;
-                    }
-                    Some(Ok(watcher::Event::Delete(object))) => {
-                        self.requests().remove(&object.name_any());
-                    }
-                    Some(Err(error)) => {
+                heard = watch.next() => Some(heard),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
+                _ = tidy.tick(), if is_listed => {
+                    tidies = true;
+                    None
+                }
+            };
+            // What else has come by now, first: whoever asked last need not wait for all others.
+            for _ in 0..HEARD_AT_A_TIME {
+                match heard.take() {
+                    Some(Some(Ok(event))) => is_listed |= self.hear(event, &health),
+                    Some(Some(Err(error))) => {
                         self.metrics.error("watch");
                         // Later the watch goes on by itself, and says so only when something happens.
                         if !is_listed {
@@ -111,35 +108,86 @@ impl Plane {
                             () = shutdown.cancelled() => return Ok(()),
                             () = tokio::time::sleep(AGAIN) => {}
                         }
+                        break;
                     }
-                    None => return Err(Error::Ended("the watch on requests ended".to_owned()).into()),
-                },
-                () = tokio::time::sleep(AGAIN), if waits => self.answer_all().await,
+                    Some(None) => return Err(Error::Ended("the watch on requests ended".to_owned()).into()),
+                    None => break,
+                }
+                heard = watch.next().now_or_never();
+            }
+            if is_listed {
+                self.answer_some(&mut again, &shutdown).await;
+            }
+            tidies |= self.requests().is_crowded();
+            if std::mem::take(&mut tidies) && is_listed && Instant::now() >= tidy_from {
+                match self.tidy_requests().await {
+                    Ok(more) => tidies = more,
+                    Err(error) => {
+                        self.metrics.error("tidy");
+                        tracing::warn!(%error, "not deleted; tried again later");
+                        tidy_from = Instant::now() + AGAIN;
+                    }
+                }
+            }
+            if self.requests().wants_list() {
+                watch = follow();
             }
         }
     }
 
-    fn understood(&self, object: DynamicObject) -> Option<Request> {
+    /// Takes in what the watch says. True once it has listed everything.
+    fn hear(&self, event: watcher::Event<DynamicObject>, health: &HealthPart) -> bool {
+        match event {
+            watcher::Event::Init => self.requests().begin_list(),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => self.take_in_request(object),
+            watcher::Event::InitDone => {
+                self.requests().end_list();
+                health.ready();
+                return true;
+            }
+            watcher::Event::Delete(object) => self.requests().remove(&object.name_any()),
+        }
+        false
+    }
+
+    fn take_in_request(&self, object: DynamicObject) {
         let name = object.name_any();
-        match object.try_parse::<Request>() {
-            Ok(request) => Some(request),
+        let seen = Seen { name: name.clone(), uid: object.uid(), resource_version: object.resource_version() };
+        let made_at = object.creation_timestamp().and_then(|at| chrono::DateTime::from_timestamp(at.0.as_second(), 0));
+        let has_room = match object.try_parse::<Request>() {
+            Ok(request) => self.requests().apply(request),
             Err(error) => {
                 self.metrics.error("request not understood");
                 tracing::warn!(request = name, %error, "not understood; left alone");
-                None
+                self.requests().set_aside(seen, made_at.unwrap_or_else(|| self.now()))
             }
+        };
+        if !has_room {
+            self.metrics.error("request without room");
+            tracing::warn!(request = name, "too many requests are there; it is looked at when there are fewer");
         }
     }
 
-    /// Answers what has no answer yet, oldest first. What can't be answered now is tried again.
-    async fn answer_all(&self) {
-        let mut open: Vec<Request> = self.requests().values().filter(|it| it.status.is_none()).cloned().collect();
-        open.sort_by_key(|request| (request.creation_timestamp(), request.name_any()));
-        for request in open {
+    /// When something is answered next.
+    fn next_answer(&self, again: &BTreeMap<String, Instant>) -> Option<Instant> {
+        let requests = self.requests();
+        requests.open().map(|it| again.get(&it.name_any()).copied().unwrap_or_else(Instant::now)).min()
+    }
+
+    /// Answers some of what has no answer yet. What can't be answered now is tried again.
+    async fn answer_some(&self, again: &mut BTreeMap<String, Instant>, shutdown: &Shutdown) {
+        let now = Instant::now();
+        again.retain(|name, due| *due > now && self.requests().is_open(name));
+        let next = self.requests().next(AT_A_TIME, |name| again.contains_key(name));
+        for request in next {
+            if shutdown.is_cancelled() {
+                return;
+            }
             let name = request.name_any();
             match Box::pin(self.answer(&request)).await {
                 Ok(answered) => {
-                    self.requests().insert(name, answered);
+                    self.requests().apply(answered);
+                    continue;
                 }
                 Err(DriveError::Conflict(what)) => {
                     tracing::debug!(request = name, what, "somebody else was faster; looked at again");
@@ -152,6 +200,7 @@ impl Plane {
                     tracing::warn!(request = name, %error, "not answered yet");
                 }
             }
+            again.insert(name, Instant::now() + AGAIN);
         }
     }
 
@@ -159,9 +208,9 @@ impl Plane {
         let what = || format!("reading request {name}");
         let keeper = &self.request_keeper;
         match keeper.bounded(what, keeper.writer.get_opt(name)).await? {
-            Some(request) => self.requests().insert(name.to_owned(), request),
+            Some(request) => drop(self.requests().apply(request)),
             None => self.requests().remove(name),
-        };
+        }
         Ok(())
     }
 
@@ -174,9 +223,13 @@ impl Plane {
         let (verb, by) = (spec.ask.verb(), &spec.by);
         self.metrics.asked(verb, if answered.answer == Answer::Done { "done" } else { "refused" });
         tracing::info!(request = name, by, ask = %spec.ask, answer = ?answered.answer, reason, "a person asked");
+        let at = self.now();
+        // Once the status has it, nobody tells it any more.
+        if let Some(id) = self.recorder.note_answer(request, &answered, &reason, at) {
+            self.recorder.until_told_id(&id).await?;
+        }
         let mut answer = request.clone();
-        answer.status =
-            Some(RequestStatus { answer: answered.answer, reason, at: self.now(), remediation: answered.remediation });
+        answer.status = Some(RequestStatus { answer: answered.answer, reason, at, remediation: answered.remediation });
         let what = || format!("answering request {name}");
         let keeper = &self.request_keeper;
         let written = keeper.bounded(what, keeper.writer.replace_status(&name, &by_us(), &answer)).await;
@@ -187,22 +240,14 @@ impl Plane {
         })
     }
 
-    /// Deletes answered requests that need not be kept.
-    pub(crate) async fn tidy_requests(&self) {
-        let mut answered: Vec<_> =
-            self.requests().values().filter_map(|it| Some((it.status.as_ref()?.at, it.clone()))).collect();
-        answered.sort_by_key(|(at, request)| (*at, request.name_any()));
-        let (beyond, old) = (answered.len().saturating_sub(KEEP_AT_MOST), self.now() - KEEP);
-        let expendable = answered
-            .into_iter()
-            .enumerate()
-            .filter(|(place, (at, it))| *at < old || (*place < beyond && !matches!(it.spec.ask, Ask::Rearm(_))))
-            .map(|(_, (_, request))| request);
+    /// Deletes some of what need not be kept. `Ok(true)` when there is more; an error means that it is tried later.
+    async fn tidy_requests(&self) -> Result<bool, ApiError> {
+        let mut expendable = self.requests().expendable(self.now());
+        let more = expendable.len() > AT_A_TIME;
+        expendable.truncate(AT_A_TIME);
         let keeper = &self.request_keeper;
-        let expendable: Vec<Request> = expendable.take(TIDY_AT_MOST).collect();
-        for request in expendable {
-            let name = request.name_any();
-            let preconditions = Preconditions { uid: request.uid(), resource_version: request.resource_version() };
+        for Seen { name, uid, resource_version } in expendable {
+            let preconditions = Preconditions { uid, resource_version };
             let params = DeleteParams::default().preconditions(preconditions);
             let deleted =
                 keeper.bounded(|| format!("deleting request {name}"), keeper.writer.delete(&name, &params)).await;
@@ -210,11 +255,10 @@ impl Plane {
             if let Err(error) = deleted
                 && !matches!(error.code(), Some(404 | 409))
             {
-                self.metrics.error("tidy");
-                tracing::warn!(request = name, %error, "not deleted; tried again later");
-                return;
+                return Err(error);
             }
             self.requests().remove(&name);
         }
+        Ok(more)
     }
 }

@@ -24,7 +24,10 @@ impl Plane {
         }
         loop {
             let now = self.now();
-            self.admission.look(&self.request_keeper, now).await;
+            // Before the first request comes: what is older than that it holds is not believed.
+            if let Err(error) = self.people_guard.check().await {
+                tracing::debug!(%error, "the admission policy for people's requests could not be tried");
+            }
             self.breakers();
             let ledger = self.change_ledger(|spec| evenkeel_policy::ledger::prune(spec, now)).await.is_ok();
             let policies = self.policies.check().await.is_ok();

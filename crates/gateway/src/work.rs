@@ -156,10 +156,7 @@ impl Plane {
                     }
                     None => return Err(Error::Ended("nobody asks any more".to_owned()).into()),
                 },
-                _ = tidy.tick(), if !draining => {
-                    self.tidy().await;
-                    self.tidy_requests().await;
-                }
+                _ = tidy.tick(), if !draining => self.tidy().await,
                 () = tokio::time::sleep(sleep) => {}
             }
         }

@@ -34,8 +34,11 @@ const EVERYWHERE: &str = "*";
     {"rule": "self == oldSelf", "message": "a Freeze's spec can't be changed; make another, then delete this one"},
 ]))]
 pub struct FreezeSpec {
-    /// Namespaces of the objects it covers. `*` covers all, and objects that are in none.
-    #[schemars(length(min = 1, max = 100), inner(length(min = 1, max = 63)))]
+    /// Namespaces of the objects it covers. `*` covers all, and objects that are in none; there are no patterns.
+    #[schemars(
+        length(min = 1, max = 100),
+        inner(length(min = 1, max = 63), pattern(r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))
+    )]
     pub namespaces: Vec<String>,
     /// Whether what did not help is still taken back.
     pub undo: FrozenUndo,
@@ -63,6 +66,18 @@ pub enum FrozenUndo {
 }
 
 impl FreezeSpec {
+    /// The first of its namespaces that can't be one's name, if there is one: the definition refuses it, and an older
+    /// one did not.
+    pub fn misnamed(&self) -> Option<&str> {
+        let is_name = |name: &str| {
+            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !name.starts_with('-')
+                && !name.ends_with('-')
+                && !name.is_empty()
+        };
+        self.namespaces.iter().map(String::as_str).find(|name| *name != EVERYWHERE && !is_name(name))
+    }
+
     /// Whether it holds for an object now.
     pub fn covers(&self, object: &ObjectRef, now: DateTime<Utc>) -> bool {
         let place = self.namespaces.iter().any(|name| name == EVERYWHERE || Some(name) == object.namespace.as_ref());

@@ -67,7 +67,12 @@ impl Proposal {
     /// The name of the Remediation it becomes, and the message's id on the bus: the same proposal
     /// delivered again is the same object.
     pub fn name(&self) -> String {
-        let number = self.number.to_string();
-        format!("r-{}", crate::short_digest([self.cluster.as_str(), &self.incident, &number], 20))
+        Self::name_of(&self.cluster, &self.incident, self.number)
+    }
+
+    /// The name of the Remediation of the how-manieth proposal of an incident.
+    pub fn name_of(cluster: &str, incident: &str, number: u32) -> String {
+        let number = number.to_string();
+        format!("r-{}", crate::short_digest([cluster, incident, &number], 20))
     }
 }

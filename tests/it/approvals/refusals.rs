@@ -100,7 +100,8 @@ fn whatever_is_no_approval_of_what_is_asked_is_refused_with_a_reason() -> Result
             (&jane, "a person counts once"),
             (&observer, "is a ServiceAccount"),
         ] {
-            let said = world.evenkeel_as(person, &["approve", &r, "--reason", "looked at it"]);
+            let said =
+                world.evenkeel_as(person, &["approve", &r, "--digest", &first.digest, "--reason", "looked at it"]);
             let Err(error) = said else { bail!("{} has approved", person.name) };
             ensure!(format!("{error:#}").contains(words), "expected {words:?}, found {error:#}");
         }
@@ -116,7 +117,16 @@ fn whatever_is_no_approval_of_what_is_asked_is_refused_with_a_reason() -> Result
 
         // Two persons who sign what is asked now, by kubectl and by the command.
         create(world, &jane, &of(&second, "jane"))?;
-        let said = world.evenkeel_as(&joe, &["approve", &r, "--reason", "looked at it, too"])?;
+        for (digest, words) in [(Some(first.digest.as_str()), "is not what you have read"), (None, "expected --digest")]
+        {
+            let named = digest.map(|digest| ["--digest", digest]);
+            let all: Vec<&str> =
+                ["approve", &r, "--reason", "unseen"].into_iter().chain(named.into_iter().flatten()).collect();
+            let Err(error) = world.evenkeel_as(&joe, &all) else { bail!("signed what was not read") };
+            ensure!(format!("{error:#}").contains(words), "expected {words:?}, found {error:#}");
+        }
+        let read = &second.digest[..12];
+        let said = world.evenkeel_as(&joe, &["approve", &r, "--digest", read, "--reason", "looked at it, too"])?;
         ensure!(said.contains(&second.digest) && said.contains("app:v3-missing → "), "{said}");
         ensure!(said.contains("joe approves") && said.contains(": it counts; r-cart is "), "{said}");
         phase(world, &r, &[Phase::Verifying, Phase::Succeeded]).await?;

@@ -1,7 +1,6 @@
 //! Approvals as they are on the API server, and what they are worth: whether admission answers for who wrote them
-//! ([`guard`]), which of them count ([`tally`]), and whether their authors may approve (asked by SubjectAccessReview).
+//! ([`Guard`]), which of them count ([`tally`]), and whether their authors may approve (asked by SubjectAccessReview).
 
-mod guard;
 mod index;
 pub(crate) mod tally;
 mod watch;
@@ -19,10 +18,9 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 
-use self::guard::Guard;
-pub(crate) use self::guard::difference;
 use self::index::Index;
 use crate::error::ApiError;
+use crate::guard::{Asking, Guard};
 
 pub(crate) struct Approvals {
     reader: Api<DynamicObject>,
@@ -44,7 +42,13 @@ impl Approvals {
         let resource = ApiResource::erase::<Approval>(&());
         Self {
             reader: Api::namespaced_with(reader.clone(), namespace, &resource),
-            guard: Guard::new(reader.clone(), writer.clone(), namespace, clock, timeout),
+            guard: Guard::over_approvals(Asking {
+                reader: reader.clone(),
+                writer: writer.clone(),
+                namespace,
+                clock,
+                timeout,
+            }),
             writer: Api::namespaced(writer, namespace),
             reviews: Api::all(reader),
             timeout,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use evenkeel_model::Clock;
+use evenkeel_policy::generate::{APPROVALS, PEOPLE};
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -85,8 +86,8 @@ struct State {
     chaos: Option<Chaos>,
     /// A right that the gateway has not: `create pods/eviction shop`.
     taken: Option<String>,
-    /// The admission policy for people's objects is in force.
-    people_are_held: bool,
+    /// Admission policies are installed, and not in effect.
+    forgeries_pass: bool,
     /// Requests held up on their way, with when they arrive.
     late: Vec<(DateTime<Utc>, Method, String, Value, bool)>,
 }
@@ -165,9 +166,16 @@ impl World {
         self.lock().taken = right.map(str::to_owned);
     }
 
-    /// Has the admission policy for people's objects hold, or not.
-    pub(crate) fn hold_people(&self, hold: bool) {
-        self.lock().people_are_held = hold;
+    /// Installs the admission policy over people's requests; where it is there already, another one of its name.
+    pub(crate) fn hold_people(&self) {
+        for object in evenkeel_policy::generate::people() {
+            self.put(object);
+        }
+    }
+
+    /// Has what admission policies should refuse pass, or not.
+    pub(crate) fn let_forgeries_pass(&self, pass: bool) {
+        self.lock().forgeries_pass = pass;
     }
 
     pub(crate) fn clock_ahead(&self, seconds: i64) {
@@ -232,7 +240,8 @@ impl World {
         }
         let (code, answer) = match result {
             Ok(answer) => (200, answer),
-            Err(403) if parts.uri.path().ends_with("/approvals") => (403, refused_by_admission()),
+            Err(code @ 403) if parts.uri.path().ends_with("/approvals") => (code, refused_by(APPROVALS, code)),
+            Err(code @ 422) if parts.uri.path().ends_with("/requests") => (code, refused_by(PEOPLE, code)),
             Err(code) => (code, status(code)),
         };
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
@@ -241,23 +250,16 @@ impl World {
     }
 }
 
-/// What an API server says of an Approval that the gateway forges.
-fn refused_by_admission() -> Value {
-    let mut status = status(403);
-    status["message"] = json!(
-        "approvals.evenkeel.dev \"self-test\" is forbidden: ValidatingAdmissionPolicy 'evenkeel-approvals' with binding \
-         'evenkeel-approvals' denied request: evenkeel: a gateway approves nothing itself"
-    );
+/// What an API server says of what the gateway forges.
+fn refused_by(policy: &str, code: u16) -> Value {
+    let mut status = status(code);
+    let words = crate::guard::words(policy);
+    status["message"] = json!(format!("\"self-test\" is forbidden: {words}: evenkeel: it is not its author's"));
     status
 }
 
 fn status(code: u16) -> Value {
-    let by = evenkeel_policy::generate::NOT_YOURSELF;
-    let message = if code == 422 {
-        format!("the server rejected our request due to an error in our request: {by}")
-    } else {
-        "no".to_owned()
-    };
+    let message = if code == 422 { "the server rejected our request due to an error in our request" } else { "no" };
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
@@ -334,15 +336,14 @@ impl State {
                 review["status"] = json!({"allowed": may});
                 Ok(review)
             }
-            "POST" if path.ends_with("/approvals") && self.guards_approvals() && !is_of_slack(&body) => Err(403),
+            "POST" if path.ends_with("/approvals") && self.guards(APPROVALS) && !is_of_slack(&body) => Err(403),
+            // A gateway asks for nothing.
+            "POST" if path.ends_with("/requests") && self.guards(PEOPLE) => Err(422),
             "POST" => {
                 let name = body["metadata"]["name"].as_str().ok_or(422_u16)?.to_owned();
                 let path = format!("{path}/{name}");
                 if self.objects.contains_key(&path) {
                     return Err(409);
-                }
-                if self.people_are_held && dry && path.ends_with("/requests/forged") {
-                    return Err(422);
                 }
                 let mut object = body;
                 self.uids += 1;
@@ -375,11 +376,10 @@ impl State {
         }
     }
 
-    /// Whether admission refuses forged Approvals: policy and binding are there.
-    fn guards_approvals(&self) -> bool {
-        let is_there =
-            |kind: &str| self.objects.keys().any(|path| path.ends_with(&format!("/{kind}/evenkeel-approvals")));
-        is_there("validatingadmissionpolicies") && is_there("validatingadmissionpolicybindings")
+    /// Whether admission refuses what a policy is to refuse: policy and binding are there, and in effect.
+    fn guards(&self, policy: &str) -> bool {
+        let is_there = |kind: &str| self.objects.keys().any(|path| path.ends_with(&format!("/{kind}/{policy}")));
+        !self.forgeries_pass && is_there("validatingadmissionpolicies") && is_there("validatingadmissionpolicybindings")
     }
 
     fn read(&self, path: &str) -> Result<Value, u16> {

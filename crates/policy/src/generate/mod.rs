@@ -10,6 +10,8 @@ mod kyverno;
 mod needs;
 mod people;
 mod rbac;
+mod records;
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -21,8 +23,9 @@ pub use enforceable::{Admitted, Finding, Held, enforceable};
 pub use gatekeeper::gatekeeper;
 pub use kyverno::kyverno;
 pub use needs::{Need, needs};
-pub use people::{NOT_YOURSELF, people};
+pub use people::{PEOPLE, people};
 pub use rbac::{mutation, rbac};
+pub use records::{RECORDS, records};
 
 use crate::check::fault_of;
 use crate::judge::ANY_NAMESPACE;

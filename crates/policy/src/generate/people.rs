@@ -2,57 +2,55 @@
 
 use serde_json::{Value, json};
 
-/// Name of the policy and its binding.
-const NAME: &str = "evenkeel-people";
+use super::written::{UNCHANGED, constraints, of_new, resources, updates};
 
-/// What the API server says when `by` is somebody else. Gateways look for it when they try whether the policy holds.
-pub const NOT_YOURSELF: &str = "by has to be whoever sends it";
+/// Name of the admission policy over Freezes and Requests, and of its binding.
+pub const PEOPLE: &str = "evenkeel-people";
 
 /// A ValidatingAdmissionPolicy over Freezes and Requests, and its binding. It holds `spec.by` against the user who
 /// sends them, and asks the API server's own authorizer whether that user has the verb that a Request needs: `run` on
-/// `remediations` in the target's namespace; `cancel`, `ack`, `rearm` on `requests` in the Request's.
+/// `remediations` in the target's namespace; `cancel`, `ack`, `rearm` on `requests` in the Request's. What they say is
+/// never changed.
 pub fn people() -> [Value; 2] {
     let api = "admissionregistration.k8s.io/v1";
-    let rule = |resource: &str, scope: &str| {
-        json!({
-            "apiGroups": ["evenkeel.dev"],
-            "apiVersions": ["*"],
-            "operations": ["CREATE"],
-            "resources": [resource],
-            "scope": scope,
-        })
-    };
-    let of_request = |expression: &str| format!("!variables.isRequest || ({expression})");
     // 422: a refusal, and no sign of a right that is missing.
-    let validation = |expression: String, message: &str| json!({ "expression": expression, "message": format!("evenkeel: {message}"), "reason": "Invalid" });
+    let validation = |expression: &str, message: &str| json!({ "expression": expression, "message": format!("evenkeel: {message}"), "reason": "Invalid" });
+    let new = |expression: &str, message: &str| validation(&of_new(expression), message);
+    let of_request = |expression: &str| format!("!variables.isRequest || {expression}");
     let may = |check: &str| format!("authorizer.group('evenkeel.dev').{check}.allowed()");
     let policy = json!({
         "apiVersion": api,
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": NAME },
+        "metadata": { "name": PEOPLE },
         "spec": {
             "failurePolicy": "Fail",
-            "matchConstraints": { "resourceRules": [rule("requests", "Namespaced"), rule("freezes", "Cluster")] },
+            "matchConstraints": constraints(&[
+                resources(&["requests"], "Namespaced"),
+                resources(&["freezes"], "Cluster"),
+            ]),
             "variables": [
+                updates(),
                 { "name": "isRequest", "expression": "request.resource.resource == 'requests'" },
                 { "name": "verb", "expression": "!variables.isRequest ? '' : has(object.spec.do.run) ? 'run' : \
                     has(object.spec.do.cancel) ? 'cancel' : has(object.spec.do.ack) ? 'ack' : 'rearm'" },
             ],
             "validations": [
-                validation("object.spec.by == request.userInfo.username".to_owned(), NOT_YOURSELF),
-                validation(
-                    of_request("!request.userInfo.username.startsWith('system:serviceaccount:')"),
+                // The definitions say so, too; but those nobody compares.
+                validation(UNCHANGED, "what is asked for can't be changed; make another"),
+                new("object.spec.by == request.userInfo.username", "by has to be whoever sends it"),
+                new(
+                    &of_request("!request.userInfo.username.startsWith('system:serviceaccount:')"),
                     "a ServiceAccount is nobody who could ask",
                 ),
-                validation(
-                    format!(
+                new(
+                    &format!(
                         "variables.verb != 'run' || {}",
                         may("resource('remediations').namespace(object.spec.do.run.target.?namespace.orValue('')).check('run')")
                     ),
                     "run needs the verb run on remediations.evenkeel.dev in the target's namespace",
                 ),
-                validation(
-                    format!(
+                new(
+                    &format!(
                         "!(variables.verb in ['cancel', 'ack', 'rearm']) || {}",
                         may("resource('requests').namespace(request.namespace).check(variables.verb)")
                     ),
@@ -64,8 +62,8 @@ pub fn people() -> [Value; 2] {
     let binding = json!({
         "apiVersion": api,
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": NAME },
-        "spec": { "policyName": NAME, "validationActions": ["Deny"] },
+        "metadata": { "name": PEOPLE },
+        "spec": { "policyName": PEOPLE, "validationActions": ["Deny"] },
     });
     [policy, binding]
 }

@@ -28,6 +28,10 @@ pub(super) fn install(
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])?;
     cluster.kubectl(&["create", "namespace", &settings.namespace])?;
     cluster.kubectl_with(&["apply", "-f", "-"], &made(&["rbac", "--namespace", &settings.namespace])?)?;
+    // Without these nobody can approve or ask for anything. What holds the gateway to policies is left out: they
+    // change while it is tried out.
+    let own = made(&["policy", "admission", "--own", "--namespace", &settings.namespace])?;
+    cluster.kubectl_with(&["apply", "-f", "-"], &own)?;
 
     let secrets = settings.passwords.iter().map(|(user, password)| (format!("{user}.password"), password));
     for (file, secret) in secrets.chain([("webhook-token".to_owned(), &settings.token)]) {

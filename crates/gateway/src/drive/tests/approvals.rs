@@ -37,7 +37,13 @@ pub(super) fn ask(bench: &Bench) -> Asked {
 }
 
 /// An Approval of what is asked now, but for what is changed, made so many seconds after the beginning.
-fn make(bench: &Bench, name: &str, who: &str, seconds: i64, change: impl FnOnce(&mut evenkeel_model::Approval)) {
+pub(super) fn make(
+    bench: &Bench,
+    name: &str,
+    who: &str,
+    seconds: i64,
+    change: impl FnOnce(&mut evenkeel_model::Approval),
+) {
     let mut approval = crate::testing::approval(name, &bench.name, who, 0);
     approval.spec.digest = ask(bench).digest;
     let at = (start() + chrono::Duration::seconds(seconds)).timestamp();

@@ -8,6 +8,7 @@ mod chat;
 mod frozen;
 mod owners;
 mod people;
+mod recorded;
 mod waiting;
 
 use std::sync::Arc;
@@ -100,6 +101,10 @@ impl Bench {
     }
 
     fn plane(world: &World, bus: &MemoryBus, holder: &str, mode: Mode) -> Plane {
+        Self::recording(world, bus, holder, mode, None)
+    }
+
+    fn recording(world: &World, bus: &MemoryBus, holder: &str, mode: Mode, audit: Option<crate::Audit>) -> Plane {
         let config = Config { mode, ..Config::default() };
         let parts = Parts {
             config,
@@ -114,7 +119,7 @@ impl Bench {
             writer: world.client(),
             playbooks: PlaybookSource::Files(tokio::sync::watch::channel(Vec::new()).1),
             outbound: Arc::new(evenkeel_runtime::http::Nowhere),
-            audit: None,
+            audit,
             chat: None,
         };
         crate::plane(parts, mpsc::unbounded_channel().0).unwrap()

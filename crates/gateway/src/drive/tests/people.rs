@@ -1,6 +1,8 @@
 //! What people ask for.
 
-use evenkeel_model::{Answer, Ask, OfRemediation, Origin, Request, RequestSpec, RequestStatus, RunStep, Transition};
+use evenkeel_model::{
+    Answer, Ask, OfRemediation, Origin, Rearm, Request, RequestSpec, RequestStatus, RunStep, Transition,
+};
 use evenkeel_playbook::Loaded;
 
 use super::*;
@@ -23,8 +25,8 @@ async fn made() -> Bench {
     bench.world.edit("/actionpolicies/shop", |policy| {
         policy["spec"]["actions"][0]["origins"] = json!(["Playbook", "Person"]);
     });
-    bench.world.hold_people(true);
-    bench.plane.admission.look(&bench.plane.request_keeper, bench.clock.now()).await;
+    bench.world.hold_people();
+    bench.plane.people_guard.check().await.unwrap().unwrap();
     bench.wait(60);
     bench
 }
@@ -130,6 +132,8 @@ async fn a_run_that_makes_no_sense_is_refused_with_its_reason() {
         change(&mut run);
         Ask::Run(run)
     };
+    // What is under way for the target.
+    bench.advance().await;
     let reasons = [
         refused(run(None)).await,
         refused(run(Some("other"))).await,
@@ -147,17 +151,153 @@ async fn a_run_that_makes_no_sense_is_refused_with_its_reason() {
 #[tokio::test]
 async fn nobody_is_believed_while_the_admission_policy_does_not_hold() {
     let bench = bench().await;
-    let early = bench.clock.now() - chrono::Duration::seconds(58);
+    // The clocks' tolerance after a forgery was first seen to be refused.
+    let early = bench.clock.now() - chrono::Duration::seconds(55);
     let answer = ask_as(&bench, "early", Ask::Cancel(of(&bench)), early).await;
-    assert!(answer.reason.contains("before the admission policy was seen to hold"), "{}", answer.reason);
-    bench.world.hold_people(false);
+    assert!(answer.reason.contains("admission is known to refuse forgeries since"), "{}", answer.reason);
+    bench.world.remove("/validatingadmissionpolicies/evenkeel-people");
     let answer = ask(&bench, Ask::Cancel(of(&bench))).await;
     assert_eq!(answer.answer, Answer::Refused);
     assert!(answer.reason.contains("it can't be told who asks"), "{}", answer.reason);
-    bench.world.hold_people(true);
+    bench.world.hold_people();
     let answer = ask(&bench, Ask::Cancel(of(&bench))).await;
     assert!(answer.reason.contains("ask again"), "{}", answer.reason);
+    bench.wait(60);
+    bench.world.let_forgeries_pass(true);
+    bench.world.hold_people();
+    let answer = ask(&bench, Ask::Cancel(of(&bench))).await;
+    assert!(answer.reason.contains("a forgery was not refused"), "{}", answer.reason);
     assert_eq!(bench.phase(), Phase::Proposed);
+}
+
+#[tokio::test]
+async fn a_policy_of_the_name_that_says_something_else_makes_nobody_believed() {
+    type Change = fn(&mut serde_json::Value);
+    let changes: [(&str, &str, Change); 5] = [
+        ("policies", "spec.validations", |it| {
+            it["spec"]["validations"].as_array_mut().unwrap().truncate(2);
+        }),
+        ("policies", "spec.matchConditions", |it| {
+            it["spec"]["matchConditions"] =
+                json!([{"name": "spared", "expression": "!('sre' in request.userInfo.groups)"}]);
+        }),
+        ("policies", "spec.failurePolicy", |it| it["spec"]["failurePolicy"] = json!("Ignore")),
+        ("policybindings", "spec.matchResources", |it| {
+            let spared = json!({"matchLabels": {"checked": "yes"}});
+            it["spec"]["matchResources"] = json!({"objectSelector": spared});
+        }),
+        ("policybindings", "spec.validationActions", |it| it["spec"]["validationActions"] = json!(["Warn"])),
+    ];
+    for (kind, field, change) in changes {
+        let bench = bench().await;
+        bench.world.edit(&format!("/validatingadmission{kind}/evenkeel-people"), change);
+        let answer = ask(&bench, Ask::Cancel(of(&bench))).await;
+        assert_eq!((answer.answer, bench.phase()), (Answer::Refused, Phase::Proposed), "{}", answer.reason);
+        assert!(answer.reason.contains(field) && answer.reason.contains("differs"), "{}", answer.reason);
+    }
+}
+
+/// As `kubectl replace --force` does, and nobody looked meanwhile.
+#[tokio::test]
+async fn a_policy_that_was_made_anew_holds_from_then_on_and_no_longer() {
+    let bench = bench().await;
+    bench.world.remove("/validatingadmissionpolicies/evenkeel-people");
+    bench.world.hold_people();
+    let in_the_gap = bench.clock.now();
+    bench.wait(60);
+    let answer = ask_as(&bench, "ask-1", Ask::Cancel(of(&bench)), in_the_gap).await;
+    assert_eq!((answer.answer, bench.phase()), (Answer::Refused, Phase::Proposed));
+    assert!(answer.reason.contains("ask again"), "{}", answer.reason);
+    bench.wait(60);
+    assert_eq!(ask_as(&bench, "ask-2", Ask::Cancel(of(&bench)), bench.clock.now()).await.answer, Answer::Done);
+}
+
+/// A gateway dies between what it does and its answer, and another one finds the request.
+#[tokio::test]
+async fn what_was_done_is_answered_so_whatever_has_become_of_the_rest() {
+    let bench = bench().await;
+    ask_as(&bench, "first", Ask::Cancel(of(&bench)), bench.clock.now()).await;
+    let begun = bench.clock.now();
+    let run = ask_as(&bench, "mine", run(None), begun).await;
+    assert_eq!(run.answer, Answer::Done, "{}", run.reason);
+    // No answer was written, the playbook is gone, the policy was made anew, and an hour has passed.
+    bench.wait(3600);
+    let mut later = Bench::plane(&bench.world, &bench.bus, "gateway-2", Mode::Enforce);
+    later.config.clock_tolerance = evenkeel_model::Span::seconds(5);
+    bench.world.hold_people();
+    for (name, what) in [("mine", self::run(None)), ("first", Ask::Cancel(of(&bench)))] {
+        let mut request: serde_json::Value = bench.world.get(&format!("/requests/{name}")).unwrap();
+        request.as_object_mut().unwrap().remove("status");
+        bench.world.put(request.clone());
+        let request: Request = serde_json::from_value(bench.world.get(&format!("/requests/{name}")).unwrap()).unwrap();
+        assert_eq!(request.spec.ask, what);
+        let again = Box::pin(later.answer(&request)).await.unwrap().status.unwrap();
+        assert_eq!(again.answer, Answer::Done, "{name}: {}", again.reason);
+    }
+    assert_eq!(bench.world.objects("remediations").len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_done_that_was_asked_for_long_ago() {
+    let bench = bench().await;
+    let asked_at = bench.clock.now();
+    bench.wait(15 * 60 + 1);
+    let asks = [
+        Ask::Cancel(of(&bench)),
+        Ask::Ack(of(&bench)),
+        run(None),
+        Ask::Rearm(Rearm { playbooks: vec!["*".to_owned()] }),
+    ];
+    for (n, ask) in asks.into_iter().enumerate() {
+        let answer = ask_as(&bench, &format!("late-{n}"), ask, asked_at).await;
+        assert_eq!(answer.answer, Answer::Refused);
+        assert!(answer.reason.contains("could not be done within 15 minutes"), "{}", answer.reason);
+    }
+    assert_eq!(bench.phase(), Phase::Proposed);
+}
+
+#[tokio::test]
+async fn a_run_has_its_time_from_when_it_was_asked_for() {
+    let bench = bench().await;
+    ask_as(&bench, "first", Ask::Cancel(of(&bench)), bench.clock.now()).await;
+    let asked_at = bench.clock.now();
+    bench.wait(10 * 60);
+    let name = ask_as(&bench, "mine", run(None), asked_at).await.remediation.unwrap();
+    let proposal = bench.plane.index().get(&name).unwrap().spec.proposal.clone();
+    assert_eq!(proposal.proposed_at, asked_at);
+    assert_eq!(proposal.expires_at - asked_at, chrono::Duration::minutes(15));
+}
+
+#[tokio::test]
+async fn a_run_is_not_held_up_by_what_waits_from_the_bus() {
+    let bench = bench().await;
+    assert_eq!(bench.phase(), Phase::Proposed);
+    let answer = ask(&bench, run(None)).await;
+    assert_eq!(answer.answer, Answer::Done, "{}", answer.reason);
+}
+
+#[tokio::test]
+async fn beyond_so_many_open_requests_a_person_is_refused() {
+    let bench = bench().await;
+    for n in 0..crate::requests::MOST_OPEN {
+        let spec = RequestSpec { ask: Ask::Cancel(of(&bench)), by: "jane".to_owned(), reason: "x".to_owned() };
+        bench.plane.requests().apply(Request::new(&format!("crowd-{n}"), spec));
+    }
+    let answer = ask(&bench, Ask::Cancel(of(&bench))).await;
+    assert!(answer.reason.contains("100 requests of jane wait"), "{}", answer.reason);
+    assert_eq!(bench.phase(), Phase::Proposed);
+}
+
+#[tokio::test]
+async fn breakers_of_what_never_acted_are_not_closed() {
+    let bench = bench().await;
+    let rearm = |name: &str| Ask::Rearm(Rearm { playbooks: vec![name.to_owned()] });
+    let answer = ask_as(&bench, "ask-1", rearm("no-such"), bench.clock.now()).await;
+    assert!(answer.reason.contains("done by playbook no-such"), "{}", answer.reason);
+    for known in ["bad-rollout", "*"] {
+        let answer = ask_as(&bench, &format!("ask-{}", known.len()), rearm(known), bench.clock.now()).await;
+        assert_eq!(answer.answer, Answer::Done, "{known}: {}", answer.reason);
+    }
 }
 
 #[tokio::test]

@@ -35,8 +35,12 @@ impl Request<'_> {
 /// Whether an expression holds.
 type Holds = fn(&Request<'_>) -> bool;
 
-/// What each text means; one that ends in `…` is known by its beginning.
+/// Before what is to hold of new objects alone. Nothing else is looked at here: definitions say what can't be changed.
+const OF_NEW: &str = "variables.updates || ";
+
+/// What each text means, but for [`OF_NEW`] before it; one that ends in `…` is known by its beginning.
 const KNOWN: &[(&str, Holds)] = &[
+    ("!variables.updates || object.spec == oldObject.spec", |_| true),
     ("!variables.gateway || variables.slack", |it| !it.is_gateway() || it.is_slack()),
     ("variables.gateway || !variables.slack", |it| it.is_gateway() || !it.is_slack()),
     (
@@ -61,6 +65,7 @@ fn gateway(policy: &Value) -> Option<&str> {
 }
 
 fn meaning(expression: &str) -> Option<Holds> {
+    let expression = expression.strip_prefix(OF_NEW).unwrap_or(expression);
     let is_meant = |known: &str| match known.strip_suffix('…') {
         Some(begins) => expression.starts_with(begins),
         None => expression == known,

@@ -1,46 +1,89 @@
-//! Whether admission answers for who wrote an Approval. Nobody else can: the object says what it likes.
+//! Whether admission answers for who wrote what people write. Nobody else can: the object says what it likes.
 //!
 //! A new or changed admission policy takes effect late: 11 forged Approvals passed in the first 629 ms after one was
 //! installed. So it is not enough that it is there. The policy and its binding are compared with what they have to be;
-//! then a forged Approval is sent in a dry run, and this very policy has to refuse it. Whatever is older than that
-//! moment does not count.
+//! then a forgery is sent in a dry run, and this very policy has to refuse it. Whatever is older than that moment does
+//! not count, and with another policy or binding, or a changed one, that moment is another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{Approval, ApprovalDecision, ApprovalGuard, ApprovalSpec, Clock, Tier};
-use evenkeel_policy::generate::{self, APPROVALS};
+use evenkeel_model::{
+    Approval, ApprovalDecision, ApprovalGuard, ApprovalSpec, Ask, Clock, OfRemediation, Request, RequestSpec, Tier,
+};
+use evenkeel_policy::generate::{self, APPROVALS, PEOPLE};
+use evenkeel_runtime::redact;
 use kube::api::PostParams;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::bounded;
 use crate::error::ApiError;
 
-/// In whose name the forgery is: nobody's, and no gateway's.
+/// In whose name forgeries are: nobody's, and no gateway's.
 const NOBODY: &str = "evenkeel:self-test";
+/// What forgeries are called.
+const NAME: &str = "self-test";
 
-pub(super) struct Guard {
+/// The guard of one admission policy.
+pub(crate) struct Guard {
+    /// Of the policy and its binding.
+    name: &'static str,
     policies: Api<DynamicObject>,
     bindings: Api<DynamicObject>,
-    approvals: Api<Approval>,
     wanted: [Value; 2],
+    forgeries: Api<DynamicObject>,
+    forgery: DynamicObject,
     clock: Arc<dyn Clock>,
     timeout: Duration,
     /// What was seen to refuse a forgery, and since when.
     seen: Mutex<Option<ApprovalGuard>>,
 }
 
+/// How the API server is asked.
+pub(crate) struct Asking<'a> {
+    pub(crate) reader: Client,
+    pub(crate) writer: Client,
+    pub(crate) namespace: &'a str,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timeout: Duration,
+}
+
 impl Guard {
-    pub(super) fn new(
-        reader: Client,
-        writer: Client,
-        namespace: &str,
-        clock: Arc<dyn Clock>,
-        timeout: Duration,
+    /// Of the policy over Approvals.
+    pub(crate) fn over_approvals(asking: Asking<'_>) -> Self {
+        let spec = ApprovalSpec {
+            remediation: "r-self-test".to_owned(),
+            digest: "0".repeat(64),
+            decision: ApprovalDecision::Approve,
+            tier: Tier::High,
+            namespace: None,
+            approver: NOBODY.to_owned(),
+            groups: vec!["system:masters".to_owned()],
+            reason: "a forgery that has to be refused".to_owned(),
+        };
+        let wanted = generate::approvals(asking.namespace);
+        Self::new(asking, APPROVALS, wanted, &Approval::new(NAME, spec))
+    }
+
+    /// Of the policy over Requests.
+    pub(crate) fn over_requests(asking: Asking<'_>) -> Self {
+        let spec = RequestSpec {
+            ask: Ask::Cancel(OfRemediation { remediation: "r-self-test".to_owned() }),
+            by: NOBODY.to_owned(),
+            reason: "a forgery that has to be refused".to_owned(),
+        };
+        Self::new(asking, PEOPLE, generate::people(), &Request::new(NAME, spec))
+    }
+
+    fn new<K: Resource<DynamicType = ()> + serde::Serialize>(
+        asking: Asking<'_>,
+        name: &'static str,
+        wanted: [Value; 2],
+        forgery: &K,
     ) -> Self {
+        let Asking { reader, writer, namespace, clock, timeout } = asking;
         let resource = |kind: &str, plural: &str| {
             ApiResource::from_gvk_with_plural(
                 &GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind),
@@ -49,11 +92,16 @@ impl Guard {
         };
         let policy = resource("ValidatingAdmissionPolicy", "validatingadmissionpolicies");
         let binding = resource("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings");
+        let forged = ApiResource::erase::<K>(&());
+        let data = serde_json::to_value(forgery).unwrap_or_default();
+        let spec = serde_json::json!({ "spec": data.get("spec") });
         Self {
+            name,
             policies: Api::all_with(reader.clone(), &policy),
             bindings: Api::all_with(reader, &binding),
-            approvals: Api::namespaced(writer, namespace),
-            wanted: generate::approvals(namespace),
+            wanted,
+            forgeries: Api::namespaced_with(writer, namespace, &forged),
+            forgery: DynamicObject::new(NAME, &forged).data(spec),
             clock,
             timeout,
             seen: Mutex::new(None),
@@ -64,7 +112,7 @@ impl Guard {
     ///
     /// # Errors
     /// When the API server can't be asked.
-    pub(super) async fn check(&self) -> Result<Result<ApprovalGuard, String>, ApiError> {
+    pub(crate) async fn check(&self) -> Result<Result<ApprovalGuard, String>, ApiError> {
         let mut seen = self.seen.lock().await;
         let version = match self.installed().await? {
             Ok(version) => version,
@@ -81,29 +129,29 @@ impl Guard {
             return Ok(Err(reason));
         }
         let guard = ApprovalGuard { version, since: self.clock.now() };
-        tracing::info!(policy = APPROVALS, since = %guard.since, "admission refuses forged approvals");
+        tracing::info!(policy = self.name, since = %guard.since, "admission refuses forgeries");
         *seen = Some(guard.clone());
         Ok(Ok(guard))
     }
 
     /// Uid and generation of the policy and its binding, when they are what they have to be.
     async fn installed(&self) -> Result<Result<String, String>, ApiError> {
-        let mut version = Vec::new();
+        let (name, mut version) = (self.name, Vec::new());
         for (api, wanted) in [&self.policies, &self.bindings].into_iter().zip(&self.wanted) {
             let kind = wanted.get("kind").and_then(Value::as_str).unwrap_or_default();
-            let what = || format!("reading {kind} {APPROVALS}");
-            let found = match bounded(self.timeout, what, api.get_opt(APPROVALS)).await {
+            let what = || format!("reading {kind} {name}");
+            let found = match self.bounded(what, api.get_opt(name)).await {
                 Ok(found) => found,
                 Err(error) if error.is_transient() => return Err(error),
-                Err(error) => return Ok(Err(error.to_string())),
+                Err(error) => return Ok(Err(redact::text(&error.to_string()))),
             };
             let Some(found) = found else {
-                return Ok(Err(format!("{kind} {APPROVALS} is not installed (`evenkeel policy admission` prints it)")));
+                return Ok(Err(format!("{kind} {name} is not installed (`evenkeel policy admission` prints it)")));
             };
             let (is, should) = (found.data.get("spec").unwrap_or(&Value::Null), wanted.get("spec"));
             if let Some(field) = difference(is, should.unwrap_or(&Value::Null), "spec") {
                 return Ok(Err(format!(
-                    "{kind} {APPROVALS} is not what `evenkeel policy admission` prints: {field} differs"
+                    "{kind} {name} is not what `evenkeel policy admission` prints: {field} differs"
                 )));
             }
             let uid = found.metadata.uid.unwrap_or_default();
@@ -112,35 +160,37 @@ impl Guard {
         Ok(Ok(version.join(" ")))
     }
 
-    /// Sends a forged Approval, in a dry run: nothing of it stays, also where nobody refuses it.
+    /// Sends a forgery, in a dry run: nothing of it stays, also where nobody refuses it.
     async fn forge(&self) -> Result<Result<(), String>, ApiError> {
-        let spec = ApprovalSpec {
-            remediation: "r-self-test".to_owned(),
-            digest: "0".repeat(64),
-            decision: ApprovalDecision::Approve,
-            tier: Tier::High,
-            namespace: None,
-            approver: NOBODY.to_owned(),
-            groups: vec!["system:masters".to_owned()],
-            reason: "a forgery that has to be refused".to_owned(),
-        };
-        let forged = Approval::new("self-test", spec);
+        let name = self.name;
         let params = PostParams { dry_run: true, ..crate::remediations::by_us() };
-        let what = || "sending a forged approval in a dry run".to_owned();
-        match bounded(self.timeout, what, self.approvals.create(&params, &forged)).await {
-            Ok(_) => {
-                Ok(Err(format!("a forged approval was not refused: {APPROVALS} is installed and not in effect (yet)")))
-            }
-            Err(error) if error.to_string().contains(&words()) => Ok(Ok(())),
+        let what = || format!("sending in a dry run what {name} has to refuse");
+        match self.bounded(what, self.forgeries.create(&params, &self.forgery)).await {
+            Ok(_) => Ok(Err(format!("a forgery was not refused: {name} is installed and not in effect (yet)"))),
+            Err(error) if error.to_string().contains(&words(name)) => Ok(Ok(())),
             Err(error) if error.is_transient() => Err(error),
-            Err(error) => Ok(Err(format!("a forged approval was refused, but not by {APPROVALS}: {error}"))),
+            Err(error) => {
+                let error = redact::text(&error.to_string());
+                Ok(Err(format!("a forgery was refused, but not by {name}: {error}")))
+            }
+        }
+    }
+
+    async fn bounded<T>(
+        &self,
+        what: impl Fn() -> String,
+        answer: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApiError> {
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
+            Err(_) => Err(ApiError::Late { what: what(), limit: self.timeout }),
         }
     }
 }
 
-/// As the API server begins what this policy refuses.
-fn words() -> String {
-    format!("ValidatingAdmissionPolicy '{APPROVALS}' with binding '{APPROVALS}' denied request")
+/// As the API server begins what a policy refuses.
+pub(crate) fn words(policy: &str) -> String {
+    format!("ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request")
 }
 
 /// The first field in which an object is not as it should be; what is empty says nothing.
@@ -176,7 +226,12 @@ mod tests {
 
     #[test]
     fn a_policy_that_was_changed_anywhere_is_told_by_the_field() {
-        let [policy, binding] = generate::approvals("evenkeel");
+        for [policy, binding] in [generate::approvals("evenkeel"), generate::people()] {
+            told_by_the_field(&policy, &binding);
+        }
+    }
+
+    fn told_by_the_field(policy: &Value, binding: &Value) {
         let should = &policy["spec"];
         assert_eq!(difference(should, should, "spec"), None);
         let changed = |change: fn(&mut Value)| {
