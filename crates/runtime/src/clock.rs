@@ -1,8 +1,8 @@
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use evenkeel_model::Clock;
+use tokio::time::Instant;
 
 /// The machine's clock. The only place that reads it.
 #[derive(Debug, Clone, Copy, Default)]
