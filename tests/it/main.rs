@@ -16,5 +16,6 @@ mod freeze;
 mod identities;
 mod input;
 mod ladder;
+mod many;
 mod repair;
 mod requests;

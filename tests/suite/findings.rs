@@ -81,12 +81,20 @@ impl World {
     /// # Errors
     /// It does not answer.
     pub async fn bus(&self) -> Result<JetStreamBus> {
+        self.bus_of(permissions::Plane::Admin).await
+    }
+
+    /// The bus, as the user of a plane.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn bus_of(&self, plane: permissions::Plane) -> Result<JetStreamBus> {
         let mut options = JetStreamOptions::new(self.cluster.nats_url(), ClusterName::new(CLUSTER)?);
         options.authentication = Authentication::Password {
-            user: "admin".to_owned(),
-            password_file: self.dir.path().join("admin.password"),
+            user: plane.name().to_owned(),
+            password_file: self.dir.path().join(format!("{}.password", plane.name())),
         };
-        options.inbox_prefix = permissions::Plane::Admin.inbox_prefix(&ClusterName::new(CLUSTER)?);
+        options.inbox_prefix = plane.inbox_prefix(&ClusterName::new(CLUSTER)?);
         Ok(JetStreamBus::connect(options).await?)
     }
 
