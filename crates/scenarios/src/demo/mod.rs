@@ -139,7 +139,7 @@ mod tests {
             for expected in [
                 // As the API server, the gateway and the verifier say it themselves.
                 "refused by the API server: ",
-                "ValidatingAdmissionPolicy 'evenkeel-approvals' with binding 'evenkeel-approvals' denied request: the \
+                "ValidatingAdmissionPolicy 'evenkeel-approvals' with binding 'evenkeel-approvals' denied request: evenkeel: the \
                  approver is not its author",
                 "frozen ana freezes everything: ",
                 "thawed ana thaws release",
