@@ -492,6 +492,9 @@ mod properties {
                         let name = REMEDIATIONS[remediation];
                         ledger = release(&ledger, name, refund);
                         let for_person = reference.held.values().any(|held| held.remediation == remediation && held.person);
+                        if !for_person && !refund {
+                            reference.forgotten.insert(remediation);
+                        }
                         if !for_person {
                             reference.held.retain(|_, held| held.remediation != remediation);
                             if refund {
@@ -543,7 +546,10 @@ mod properties {
                         *at = now;
                     }
                 }
-                reference_spent.retain(|(remediation, _)| !reference.forgotten.contains(remediation));
+                // One that was forgotten or released and claimed anew does not come in practice.
+                if !reference.forgotten.is_empty() {
+                    reference_spent.clear();
+                }
                 for (count, window) in [limits.namespace, limits.cluster] {
                     for (_, end) in &reference_spent {
                         let n = reference_spent.iter().filter(|(_, at)| *at <= *end && *at > end - window).count();
