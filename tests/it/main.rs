@@ -17,6 +17,7 @@ mod freeze;
 mod identities;
 mod input;
 mod ladder;
+mod many;
 mod policies;
 mod policy_engines;
 mod records;

@@ -63,6 +63,8 @@ pub struct Engine {
     dir: PathBuf,
     binary: PathBuf,
     running: BTreeMap<Plane, Running>,
+    /// Those that run beside the first of their plane, by their number, from 2.
+    replicas: BTreeMap<(Plane, u8), Running>,
     admin: BTreeMap<Plane, u16>,
     /// Where the webhook listens: `http://127.0.0.1:PORT`.
     pub webhook: String,
@@ -75,7 +77,14 @@ impl Engine {
     /// The binary was not built.
     pub fn new(dir: &Path, webhook: u16, admin: BTreeMap<Plane, u16>) -> Result<Self> {
         let webhook = format!("http://127.0.0.1:{webhook}");
-        Ok(Self { dir: dir.to_owned(), binary: binary()?, running: BTreeMap::new(), admin, webhook })
+        Ok(Self {
+            dir: dir.to_owned(),
+            binary: binary()?,
+            running: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            admin,
+            webhook,
+        })
     }
 
     /// The configuration file of a plane.
@@ -93,6 +102,32 @@ impl Engine {
     /// # Errors
     /// It can't be started.
     pub fn launch(&mut self, plane: Plane) -> Result<()> {
+        let running = self.spawn(plane, &self.config(plane))?;
+        self.running.insert(plane, running);
+        Ok(())
+    }
+
+    /// The configuration file of one that runs beside the first of its plane.
+    pub fn config_of(&self, plane: Plane, number: u8) -> PathBuf {
+        self.dir.join(format!("{}-{number}.yaml", plane.name()))
+    }
+
+    /// Starts one beside the first of its plane; it writes into the same log.
+    ///
+    /// # Errors
+    /// It can't be started.
+    pub fn launch_replica(&mut self, plane: Plane, number: u8) -> Result<()> {
+        let running = self.spawn(plane, &self.config_of(plane, number))?;
+        self.replicas.insert((plane, number), running);
+        Ok(())
+    }
+
+    /// Ends one that runs beside the first of its plane with SIGKILL.
+    pub fn kill_replica(&mut self, plane: Plane, number: u8) {
+        self.replicas.remove(&(plane, number));
+    }
+
+    fn spawn(&self, plane: Plane, config: &Path) -> Result<Running> {
         let log = File::options().create(true).append(true).open(self.log(plane))?;
         // The planes end with the test process, however that ends.
         let child = Command::new("setpriv")
@@ -100,14 +135,13 @@ impl Engine {
             .arg(&self.binary)
             .arg(plane.subcommand())
             .arg("--config")
-            .arg(self.config(plane))
+            .arg(config)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .context("starting a plane through setpriv (Debian package util-linux)")?;
-        self.running.insert(plane, Running { child });
-        Ok(())
+        Ok(Running { child })
     }
 
     /// Waits until a plane says that it is ready.

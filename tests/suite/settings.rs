@@ -48,6 +48,18 @@ impl World {
         Ok(std::fs::write(self.engine.config(plane), serde_json::to_string_pretty(configuration)?)?)
     }
 
+    /// Writes the configuration of one that is to run beside the first of its plane: the same, at an admin port of its
+    /// own choice.
+    ///
+    /// # Errors
+    /// The files can't be read or written.
+    pub fn write_replica(&self, plane: Plane, number: u8) -> Result<()> {
+        let mut configuration = self.read_configuration(plane)?;
+        configuration["admin"] = json!("127.0.0.1:0");
+        let file = self.engine.config_of(plane, number);
+        Ok(std::fs::write(file, serde_json::to_string_pretty(&configuration)?)?)
+    }
+
     /// A plane's configuration as it was written last.
     ///
     /// # Errors

@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// See it work: a simulated shop breaks in four ways, the real engine on it
     ///
-    /// Needs no cluster, no NATS and no network.
+    /// Needs no cluster, no NATS and no network. Once it asks you: what keeps data is repaired when somebody says yes.
     Demo(DemoArgs),
     /// Run scenarios: a simulated cluster, the real engine on it, virtual time
     ///
@@ -205,6 +205,9 @@ pub(crate) struct DemoArgs {
     /// Don't wait for the reader
     #[arg(long)]
     pub(crate) fast: bool,
+    /// Approve what the viewer is asked, without asking; so it is, too, where there is no terminal
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Another course of chance
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,

@@ -1,13 +1,17 @@
 //! `evenkeel demo`.
+//!
+//! The scenario is run up to the question that its viewer is asked, and told; then with their answer. The same seed makes
+//! the same course up to there, which is made sure of. Time is the scenario's: it stands still while they think.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
+use evenkeel_model::ApprovalDecision;
 use evenkeel_scenarios::demo::{self, Line, Tone};
-use evenkeel_scenarios::{RunOptions, RunReport};
+use evenkeel_scenarios::{RemediationSeen, RunOptions, RunReport};
 
 use crate::args::DemoArgs;
 use crate::output;
@@ -17,25 +21,100 @@ const WIDTH: usize = 80;
 /// Where the text behind time and speaker begins.
 const MARGIN: usize = 17;
 /// How long a reader gets for a line, and for each of its words.
-const FOR_LINE: Duration = Duration::from_millis(500);
-const FOR_WORD: Duration = Duration::from_millis(90);
+const FOR_LINE: Duration = Duration::from_millis(400);
+const FOR_WORD: Duration = Duration::from_millis(70);
 
 /// Runs the scenario and tells its story.
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
-    let scenario = demo::scenario().map_err(|reason| anyhow!(reason))?;
-    let report = evenkeel_scenarios::run(&scenario, RunOptions { seed: args.seed, ..RunOptions::default() })?;
+    let demo = demo::demo().map_err(|reason| anyhow!(reason))?;
+    let options = RunOptions { seed: args.seed, ..RunOptions::default() };
     let colour = evenkeel_runtime::terminal::is_coloured();
-    let is_slow = !args.fast && std::io::stdout().is_terminal();
-    for line in demo::story(&report) {
-        output::print(&render(&line, colour))?;
-        if is_slow {
-            let words = u32::try_from(line.text.split_whitespace().count()).unwrap_or(u32::MAX);
-            #[allow(clippy::disallowed_methods, reason = "nothing is waited for: the reader gets time to read")]
-            std::thread::sleep(FOR_LINE + FOR_WORD.saturating_mul(words));
+    let teller = Teller { colour, is_slow: !args.fast && std::io::stdout().is_terminal() };
+
+    let begun = evenkeel_scenarios::run(&demo.to_the_question(), options)?;
+    let (told, answer) = match demo.question(&begun) {
+        Some((asked, told)) => {
+            teller.tell(&told)?;
+            let answer = ask(asked, args.yes, colour)?;
+            (told, answer)
         }
-    }
+        // By this seed it came otherwise; the end says what was not as expected.
+        None => (Vec::new(), ApprovalDecision::Approve),
+    };
+    let report = evenkeel_scenarios::run(demo.whole(answer), options)?;
+    let story = demo::story(&report);
+    let rest = story.strip_prefix(told.as_slice()).context(
+        "expected the same course up to the question in both runs of one seed, found another: please report this",
+    )?;
+    teller.tell(rest)?;
     output::print(&ending(&report, colour)?)?;
     Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints lines, as fast as they are to be read.
+struct Teller {
+    colour: bool,
+    is_slow: bool,
+}
+
+impl Teller {
+    fn tell(&self, lines: &[Line]) -> Result<()> {
+        for line in lines {
+            output::print(&render(line, self.colour))?;
+            if self.is_slow {
+                #[allow(clippy::disallowed_methods, reason = "nothing is waited for: the reader gets time to read")]
+                std::thread::sleep(time_for(line));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long a reader gets for a line.
+fn time_for(line: &Line) -> Duration {
+    let words = u32::try_from(line.text.split_whitespace().count()).unwrap_or(u32::MAX);
+    FOR_LINE + FOR_WORD.saturating_mul(words)
+}
+
+/// The viewer's answer; yes where they can't be asked, or said so beforehand.
+fn ask(asked: &RemediationSeen, yes: bool, colour: bool) -> Result<ApprovalDecision> {
+    let question = format!("Do you approve of {} {}? [y/n]", asked.action, asked.target);
+    let paint = |text: &str| paint(Tone::Strong, text, colour);
+    let lead = " ".repeat(2);
+    let assumed = match (yes, std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        (true, _) => Some("yes (--yes)"),
+        (false, false) => Some("yes (nobody can be asked: this is no terminal)"),
+        (false, true) => None,
+    };
+    if let Some(assumed) = assumed {
+        for line in wrap(&format!("{lead}{question} {assumed}"), WIDTH) {
+            output::print(&format!("{}\n", paint(&line)))?;
+        }
+        return Ok(ApprovalDecision::Approve);
+    }
+    loop {
+        output::print(&format!("{lead}{} ", paint(&question)))?;
+        let mut said = String::new();
+        let read = std::io::stdin().lock().read_line(&mut said).context("reading the answer")?;
+        match answer(&said) {
+            Some(answer) => return Ok(answer),
+            // Nothing more will be said, and nothing that was not approved is done.
+            None if read == 0 => {
+                output::print("\n")?;
+                return Ok(ApprovalDecision::Deny);
+            }
+            None => {}
+        }
+    }
+}
+
+/// What somebody means.
+fn answer(said: &str) -> Option<ApprovalDecision> {
+    match said.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(ApprovalDecision::Approve),
+        "n" | "no" => Some(ApprovalDecision::Deny),
+        _ => None,
+    }
 }
 
 fn ending(report: &RunReport, colour: bool) -> Result<String> {
@@ -122,6 +201,33 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_yes_or_no_and_nothing_else() {
+        for said in ["y\n", "Yes\n", " y "] {
+            assert_eq!(answer(said), Some(ApprovalDecision::Approve), "{said:?}");
+        }
+        for said in ["n\n", "NO\n"] {
+            assert_eq!(answer(said), Some(ApprovalDecision::Deny), "{said:?}");
+        }
+        for said in ["", "\n", "maybe\n", "yn\n"] {
+            assert_eq!(answer(said), None, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_story_is_told_in_three_minutes_and_fits_a_terminal() {
+        let demo = demo::demo().unwrap();
+        for answer in [ApprovalDecision::Approve, ApprovalDecision::Deny] {
+            let report = evenkeel_scenarios::run(demo.whole(answer), RunOptions::default()).unwrap();
+            let story = demo::story(&report);
+            let long: Duration = story.iter().map(time_for).sum();
+            assert!(long < Duration::from_secs(180), "{long:?}");
+            let text: String = story.iter().map(|line| render(line, false)).collect();
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+            assert!(!text.contains('\x1b'), "without colours there is no escape");
+        }
+    }
 
     #[test]
     fn no_line_is_longer_than_a_terminal_is_wide() {

@@ -2,8 +2,9 @@
 //! is told again: at least one Outcome, which its id makes one.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use evenkeel_bus::{Publish, Subject, TraceContext};
-use evenkeel_model::{Outcome, Phase, Remediation};
+use evenkeel_model::{LedgerSpec, Outcome, Phase, Remediation};
 use evenkeel_policy::ledger;
 use evenkeel_runtime::trace;
 use tracing::Instrument as _;
@@ -29,10 +30,13 @@ impl Plane {
         self.forget(&draft.name());
         let (name, phase) = (draft.name(), draft.phase());
         let mutating = draft.proposal().action.name().is_mutating();
+        let acted_at = draft.status.acted_at;
         if mutating && phase.needs_acknowledgement() {
-            self.change_ledger(|spec| ledger::hold_for_person(spec, &name)).await?;
+            self.change_ledger(|spec| ledger::hold_for_person(&acted(spec, &name, acted_at), &name, self.now()))
+                .await?;
         } else if mutating {
-            self.change_ledger(|spec| ledger::release(spec, &name, nothing_was_sent(phase))).await?;
+            self.change_ledger(|spec| ledger::release(&acted(spec, &name, acted_at), &name, nothing_was_sent(phase)))
+                .await?;
         }
         self.recorder.note_phases(&draft);
         self.publish(&outcome(&draft)).await?;
@@ -58,10 +62,7 @@ impl Plane {
     }
 
     /// A change of the ledger that can't be refused.
-    pub(crate) async fn change_ledger(
-        &self,
-        change: impl Fn(&evenkeel_model::LedgerSpec) -> evenkeel_model::LedgerSpec,
-    ) -> Result<(), DriveError> {
+    pub(crate) async fn change_ledger(&self, change: impl Fn(&LedgerSpec) -> LedgerSpec) -> Result<(), DriveError> {
         let seed = || self.ledger_seed();
         let changed = self.ledger.change(&seed, |spec| Ok::<_, std::convert::Infallible>((change(spec), ())));
         match changed.await? {
@@ -83,6 +84,14 @@ impl Plane {
         published.map_err(|source| DriveError::Bus { what: "publishing an outcome", source })?;
         self.recorder.note_outcome(outcome);
         Ok(())
+    }
+}
+
+/// The ledger, with what is known of when it was done.
+pub(crate) fn acted(ledger: &LedgerSpec, remediation: &str, acted_at: Option<DateTime<Utc>>) -> LedgerSpec {
+    match acted_at {
+        Some(at) => ledger::acted(ledger, remediation, at),
+        None => ledger.clone(),
     }
 }
 

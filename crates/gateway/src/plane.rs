@@ -325,7 +325,8 @@ fn seed(index: &Index, cluster: &str, now: DateTime<Utc>) -> LedgerSpec {
                 target: proposal.target.key(cluster),
                 namespace: proposal.target.namespace.clone(),
                 playbook: Some(Debit::playbook_key(&proposal.playbook.name)),
-                at: begun.at,
+                // Since when nothing of it can be under way any more is known with its end alone.
+                at: status.acted_at.map_or(begun.at, |acted| acted.max(begun.at)),
                 forget_at,
             });
         }
@@ -345,6 +346,7 @@ fn ledger_claim(remediation: &Remediation, claim: &Claim, until: DateTime<Utc>) 
         until,
         holder: claim.holder.clone(),
         policies: policies.into_iter().collect(),
+        acted: remediation.status.as_ref().is_some_and(|status| status.acted_at.is_some()),
     }
 }
 

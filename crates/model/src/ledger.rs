@@ -54,6 +54,10 @@ pub struct LedgerClaim {
     /// Policies whose concurrency it counts in, sorted.
     #[serde(default)]
     pub policies: Vec<String>,
+    /// Whether it is known when it was done, at the latest: its debit says so then. Until it is, it counts in every
+    /// window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acted: bool,
 }
 
 /// One action, counted in every scope.

@@ -168,6 +168,7 @@ pub fn claim(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         }
     }
     let begun = found.filter(|found| found.remediation == ask.remediation).map(|found| found.policies.clone());
+    let acted = found.is_some_and(|found| found.remediation == ask.remediation && found.acted);
     let is_debited = ledger.debits.iter().any(|debit| debit.remediation == ask.remediation);
     if begun.is_none() && !is_debited {
         within_rates(&ledger, ask, now)?;
@@ -192,6 +193,7 @@ pub fn claim(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Res
         until: rounded_up(now + ask.hold_for.chrono()),
         holder: ask.holder.to_owned(),
         policies,
+        acted,
     };
     let given = given(&claim);
     ledger.claims.insert(key, claim);
@@ -218,6 +220,10 @@ fn again(until: DateTime<Utc>, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> DateTi
 
 /// Exact sliding windows: in any time as long as a rate's window there are at most as many as it
 /// counts. Of several rates used up, the one that takes longest to have room is told.
+///
+/// What counts is when something was done, not when it was claimed: between the two a gateway may have died, and another
+/// does it minutes later. So whatever is under way and not known to be done counts as if it were done now. A claim is
+/// remembered for an hour after its end, and a proposal lives no longer: what was forgotten is not done any more.
 fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> Result<(), ClaimRefused> {
     let (target, playbook) = (ask.target.key(ask.cluster), Debit::playbook_key(ask.playbook));
     let scopes = [
@@ -236,13 +242,36 @@ fn within_rates(ledger: &LedgerSpec, ask: &ClaimAsk<'_>, now: DateTime<Utc>) -> 
                     Scope::Cluster => true,
                 }
         };
-        let spent: Vec<DateTime<Utc>> = ledger.debits.iter().filter(counts).map(|debit| debit.at).collect();
+        let done_at =
+            |debit: &Debit| if is_under_way(ledger, debit) { debit.at.max(rounded_up(now)) } else { debit.at };
+        let spent: Vec<DateTime<Utc>> = ledger.debits.iter().filter(counts).map(done_at).collect();
         rates.iter().filter_map(move |rate| Some((room_from(&spent, *rate, now)?, scope, *rate)))
     });
     match used_up.max_by_key(|(until, _, _)| *until) {
         None => Ok(()),
         Some((until, scope, rate)) => Err(ClaimRefused::RateExceeded { action: ask.action, scope, rate, until }),
     }
+}
+
+/// Whether it is not known yet when it was done.
+fn is_under_way(ledger: &LedgerSpec, debit: &Debit) -> bool {
+    let is_it = |claim: &LedgerClaim| claim.remediation == debit.remediation;
+    ledger.claims.values().any(|claim| is_it(claim) && !claim.acted && !is_held_for_person(claim))
+}
+
+/// Notes that a remediation was done, at this time at the latest: from then on its rates are counted.
+pub fn acted(ledger: &LedgerSpec, remediation: &str, at: DateTime<Utc>) -> LedgerSpec {
+    let mut ledger = ledger.clone();
+    for claim in ledger.claims.values_mut().filter(|claim| claim.remediation == remediation) {
+        claim.acted = true;
+    }
+    let at = rounded_up(at);
+    for debit in ledger.debits.iter_mut().filter(|debit| debit.remediation == remediation && debit.at < at) {
+        debit.forget_at += at - debit.at;
+        debit.at = at;
+    }
+    ledger.debits.sort_by_key(|debit| debit.at);
+    ledger
 }
 
 /// When a rate has room again; `None` when it has now. What lies ahead of our clock (another's runs
@@ -337,9 +366,13 @@ pub fn release(ledger: &LedgerSpec, remediation: &str, refund: bool) -> LedgerSp
 }
 
 /// Holds the root until a person acknowledges: for remediations that ended Unknown or
-/// RollbackFailed. Without a claim nothing changes.
-pub fn hold_for_person(ledger: &LedgerSpec, remediation: &str) -> LedgerSpec {
-    let mut ledger = ledger.clone();
+/// RollbackFailed. Without a claim nothing changes. Whatever was done was done by now.
+pub fn hold_for_person(ledger: &LedgerSpec, remediation: &str, now: DateTime<Utc>) -> LedgerSpec {
+    if !ledger.claims.values().any(|claim| claim.remediation == remediation) {
+        return ledger.clone();
+    }
+    let was_acted = ledger.claims.values().any(|claim| claim.remediation == remediation && claim.acted);
+    let mut ledger = if was_acted { ledger.clone() } else { acted(ledger, remediation, now) };
     for claim in ledger.claims.values_mut().filter(|claim| claim.remediation == remediation) {
         claim.until = HELD_FOR_PERSON;
     }

@@ -25,6 +25,6 @@ pub use audit_log::AuditSeen;
 pub use engine::{Call, Crash, Moment};
 pub use file::{Disk, Files, Instead, Scenario, SimulationSpec, Uses, load, load_with, schema};
 pub use runner::{
-    EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError, RunOptions, RunReport,
-    SignalSeen, Violation, WriteSeen, run,
+    ApprovalSeen, EventSeen, FreezeSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunError,
+    RunOptions, RunReport, SignalSeen, Violation, WriteSeen, run,
 };

@@ -103,6 +103,11 @@ impl Simulator {
         self.state().log.clone()
     }
 
+    /// The mutating requests so far, and forgets them: whoever counts over days has not the memory for all at once.
+    pub fn take_log(&self) -> Log {
+        std::mem::take(&mut self.state().log)
+    }
+
     /// The mutating requests after the first so many.
     pub fn log_since(&self, seen: usize) -> Log {
         self.state().log.iter().skip(seen).cloned().collect()

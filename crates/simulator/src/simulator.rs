@@ -141,6 +141,11 @@ impl Simulator {
         lock(&self.inner.guard).limit(most);
     }
 
+    /// How many changes of each resource are kept for watches; who asks for older ones gets 410 Gone. Default 10,000.
+    pub fn keep(&self, changes: usize) {
+        self.state().store.keep(changes);
+    }
+
     /// Forgets history, as etcd's compaction does: who goes on from before gets 410 Gone.
     pub fn compact(&self) {
         self.state().store.compact();

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::kinds::Resource;
 use crate::value::set;
 
-/// Changes that are kept of each resource; who asks for older ones gets 410 Gone.
+/// Changes that are kept of each resource where nothing else is said; who asks for older ones gets 410 Gone.
 const HISTORY: usize = 10_000;
 
 /// Where an object is.
@@ -69,14 +69,26 @@ struct Past {
 }
 
 /// All objects. Writes give each object the store's next revision as its `resourceVersion`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     revision: u64,
     past: BTreeMap<Resource, Past>,
+    history: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), revision: 0, past: BTreeMap::new(), history: HISTORY }
+    }
 }
 
 impl Store {
+    /// How many changes of each resource are kept, from each one's next change on.
+    pub(crate) fn keep(&mut self, changes: usize) {
+        self.history = changes;
+    }
+
     /// The revision of the last write.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
@@ -143,7 +155,7 @@ impl Store {
         let past = self.past.entry(change.key.resource.clone()).or_default();
         past.head = change.revision;
         past.changes.push_back(change);
-        if past.changes.len() > HISTORY
+        while past.changes.len() > self.history
             && let Some(gone) = past.changes.pop_front()
         {
             past.compacted = gone.revision;

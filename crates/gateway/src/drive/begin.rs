@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::look::{Considered, Look};
 use crate::actions::{self, PlanError};
 use crate::events::Say;
+use crate::outcomes::acted;
 use crate::plane::{Draft, DriveError, Next, Plane};
 
 /// The largest request that is written down, bytes of JSON.
@@ -246,7 +247,10 @@ impl Plane {
         let seed = || self.ledger_seed();
         let claimed = self.ledger.change(&seed, |spec| match self.ledger.clock_trouble() {
             Some(reason) => Err(NotClaimed::Later { reason, until: None, might_end_earlier: false }),
-            None => ledger::claim(spec, &ask, self.now()).map_err(|refused| not_claimed(refused, &name)),
+            None => {
+                let spec = acted(spec, &name, draft.status.acted_at);
+                ledger::claim(&spec, &ask, self.now()).map_err(|refused| not_claimed(refused, &name))
+            }
         });
         let mut claimed = claimed.await?;
         if let Err(NotClaimed::Later { until: Some(until), might_end_earlier: true, .. }) = &mut claimed {

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::begin::NotClaimed;
 use super::watch::{self, Conclusion, Patience};
 use crate::actions::{self, Well};
+use crate::outcomes::acted;
 use crate::plane::{Draft, DriveError, Next, Plane};
 
 /// Whether the root is held for as long as the next step needs.
@@ -117,9 +118,10 @@ impl Plane {
         }
         if ours {
             let seed = || self.ledger_seed();
-            let hold_for = self.config.claim;
-            let extend =
-                |spec: &evenkeel_model::LedgerSpec| ledger::extend(spec, &name, claim.epoch, hold_for, self.now());
+            let (hold_for, acted_at) = (self.config.claim, draft.status.acted_at);
+            let extend = |spec: &evenkeel_model::LedgerSpec| {
+                ledger::extend(&acted(spec, &name, acted_at), &name, claim.epoch, hold_for, self.now())
+            };
             if let Ok(extended) = self.ledger.change(&seed, extend).await? {
                 draft.status.claim = Some(extended);
                 return Ok(Holding::Ours);

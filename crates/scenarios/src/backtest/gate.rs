@@ -79,7 +79,7 @@ impl<'a> Gate<'a> {
         };
         match ledger::claim(&self.ledger, &ask, now) {
             Ok((ledger, _)) => {
-                self.ledger = ledger;
+                self.ledger = ledger::acted(&ledger, &name, now);
                 Claimed::Yes
             }
             Err(ClaimRefused::RateExceeded { action, scope, rate, until }) => {

@@ -2,9 +2,18 @@
 
 mod story;
 
-pub use story::{Line, Tone, story};
+pub use story::{Line, Tone, so_far, story};
+
+use chrono::Duration;
+use evenkeel_model::{ApprovalDecision, Phase, Span};
 
 use crate::file::{Files, Scenario};
+use crate::runner::{RemediationSeen, RunReport};
+
+/// How long before the answer the story stops for the viewer.
+const BEFORE_THE_ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
+
+const FILE: &str = "simulations/demo.yaml";
 
 const SCENARIO: &str = include_str!("../../../../simulations/demo.yaml");
 
@@ -40,16 +49,53 @@ impl Files for Shipped {
     }
 }
 
-/// The scenario.
+/// The demonstration: the same scenario with both answers that its viewer can give.
+#[derive(Debug, Clone)]
+pub struct Demo {
+    approved: Scenario,
+    denied: Scenario,
+    /// When the viewer is asked, from the start.
+    asks: Span,
+}
+
+/// The demonstration.
 ///
 /// # Errors
 /// What is wrong with the files in the binary; a test says that nothing is.
-pub fn scenario() -> Result<Scenario, String> {
-    let (scenarios, problems) = crate::file::load(SCENARIO, "simulations/demo.yaml", &Shipped);
-    match (scenarios.into_iter().next(), problems.first()) {
-        (Some(scenario), None) => Ok(scenario),
-        (_, Some(problem)) => Err(problem.to_string()),
-        (None, None) => Err("simulations/demo.yaml holds no scenario".to_owned()),
+pub fn demo() -> Result<Demo, String> {
+    let (scenarios, problems) = crate::file::load(SCENARIO, FILE, &Shipped);
+    if let Some(problem) = problems.first() {
+        return Err(problem.to_string());
+    }
+    let [approved, denied] = <[Scenario; 2]>::try_from(scenarios)
+        .map_err(|found| format!("expected two scenarios in {FILE}, found {}", found.len()))?;
+    let answer = approved.spec.timeline.iter().find(|event| event.approve.is_some());
+    let answer = answer.ok_or_else(|| format!("expected an approval in {}, found none", approved.name))?;
+    // Well before the answer: seeds move events, and what was told has to be what comes.
+    let asks = Span::seconds(answer.at.get().saturating_sub(BEFORE_THE_ANSWER).as_secs());
+    Ok(Demo { approved, denied, asks })
+}
+
+impl Demo {
+    /// The scenario up to the question.
+    pub fn to_the_question(&self) -> Scenario {
+        let mut scenario = self.approved.clone();
+        scenario.spec.until = self.asks;
+        scenario
+    }
+
+    /// The whole of it, with the answer.
+    pub fn whole(&self, answer: ApprovalDecision) -> &Scenario {
+        match answer {
+            ApprovalDecision::Approve => &self.approved,
+            ApprovalDecision::Deny => &self.denied,
+        }
+    }
+
+    /// What the viewer is asked about, and the story up to there; in a run that goes as far as the question.
+    pub fn question<'a>(&self, report: &'a RunReport) -> Option<(&'a RemediationSeen, Vec<Line>)> {
+        let asked = report.remediations.iter().find(|it| it.phase() == Phase::AwaitingApproval)?;
+        Some((asked, so_far(report, report.start + Duration::seconds(i64::try_from(self.asks.get().as_secs()).ok()?))))
     }
 }
 
@@ -57,11 +103,59 @@ pub fn scenario() -> Result<Scenario, String> {
 mod tests {
     use super::*;
 
+    use crate::runner::RunOptions;
+
+    fn told(report: &RunReport) -> String {
+        story(report).iter().map(|line| format!("{} {}\n", line.who, line.text)).collect()
+    }
+
     #[test]
     fn what_is_in_the_binary_can_be_told() {
-        let scenario = scenario().unwrap();
-        assert_eq!(scenario.name, "demo");
+        let demo = demo().unwrap();
+        assert_eq!((demo.approved.name.as_str(), demo.denied.name.as_str()), ("demo", "demo-denied"));
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../playbooks");
         assert_eq!(std::fs::read_dir(shipped).unwrap().count(), PLAYBOOKS.len(), "a playbook is missing here");
+    }
+
+    #[test]
+    fn both_answers_come_after_the_same_story() {
+        let demo = demo().unwrap();
+        let before = |scenario: &Scenario| {
+            let spec = &scenario.spec;
+            let early = spec.timeline.iter().filter(|event| event.at <= demo.asks);
+            let early: Vec<String> = early.map(|event| serde_json::to_string(event).unwrap()).collect();
+            (early, serde_json::to_string(&spec.cluster).unwrap(), serde_json::to_string(&spec.engine).unwrap())
+        };
+        assert_eq!(before(&demo.approved), before(&demo.denied));
+        let options = RunOptions::default();
+        let begun = crate::run(&demo.to_the_question(), options).unwrap();
+        let (asked, so_far) = demo.question(&begun).unwrap();
+        assert_eq!((asked.target.as_str(), asked.asked.len()), ("deployment/shop/orders", 2), "{asked:?}");
+        for answer in [ApprovalDecision::Approve, ApprovalDecision::Deny] {
+            let report = crate::run(demo.whole(answer), options).unwrap();
+            assert_eq!(report.violations, [], "{answer:?}");
+            assert!(story(&report).starts_with(&so_far), "{answer:?}: {}\n\nand not as\n\n{so_far:#?}", told(&report));
+            let told = told(&report);
+            for expected in [
+                // As the API server, the gateway and the verifier say it themselves.
+                "refused by the API server: ",
+                "ValidatingAdmissionPolicy 'evenkeel-approvals' with binding 'evenkeel-approvals' denied request: evenkeel: the \
+                 approver is not its author",
+                "frozen ana freezes everything: ",
+                "thawed ana thaws release",
+                "Nothing was touched while all was frozen; then it was repaired.",
+                "audit whole: ",
+                "audit NOT whole: ",
+            ] {
+                assert!(told.contains(expected), "{answer:?}: no {expected:?} in {told}");
+            }
+            let of_orders = report.writes.iter().filter(|write| write.object == "deployment/shop/orders").count();
+            let (effects, says) = match answer {
+                ApprovalDecision::Approve => (1, "Repaired, once a person had said yes."),
+                ApprovalDecision::Deny => (0, "a person had said no"),
+            };
+            assert_eq!(of_orders, effects);
+            assert!(told.contains(says), "{told}");
+        }
     }
 }

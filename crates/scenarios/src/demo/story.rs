@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ActionName, Phase, SignalState};
+use evenkeel_model::{ActionName, ApprovalDecision, Phase, SignalState};
 
 use crate::audit_log::AuditSeen;
 use crate::runner::{RemediationSeen, RunReport};
@@ -37,44 +37,30 @@ pub struct Line {
 }
 
 /// A part of the story: when it begins (minutes from the start), its heading, what it is about.
-const ACTS: [(i64, &str, &str); 4] = [
+const ACTS: [(i64, &str, &str); 5] = [
     (10, "1. A rollout goes wrong", "CI rolls out cart:1.5. Its pods crash seconds after they start."),
-    (40, "2. A lie", "Somebody posts an alert about a service that is well, and asks for a restart."),
-    (60, "3. A node dies", "node-2 loses its power. Pods of the shop ran on it."),
+    (30, "2. A lie", "Somebody posts an alert about a service that is well, and asks for a restart."),
     (
-        120,
-        "4. A crash loop that no restart can help",
+        60,
+        "3. One that a person decides",
+        "CI rolls out orders:3.3, which crashes. But orders keeps data on a volume, and what does is not touched \
+         unless somebody says yes: you.",
+    ),
+    (
+        90,
+        "4. A freeze",
+        "Ana freezes the cluster for a release. A minute later CI rolls out search:2.1, which crashes.",
+    ),
+    (
+        130,
+        "5. A crash loop that no restart can help",
         "The payments provider changes its answers, and payments:7.1 crashes on them. Nothing was rolled out.",
     ),
 ];
 
 /// The story of the demonstration.
 pub fn story(report: &RunReport) -> Vec<Line> {
-    let mut lines = vec![
-        paragraph(Tone::Strong, "A shop in a simulated cluster: three nodes, cart, search and payments."),
-        paragraph(
-            Tone::Plain,
-            "The engine is the real one, with the shipped playbooks and policies; only the cluster and the time are \
-             simulated. Nothing leaves this process.",
-        ),
-    ];
-    let mut events: Vec<(DateTime<Utc>, Vec<Line>)> = Vec::new();
-    events.extend(signals(report));
-    for remediation in &report.remediations {
-        events.extend(of_remediation(report, remediation));
-    }
-    events.sort_by_key(|(at, _)| *at);
-    for (number, (minute, heading, about)) in ACTS.iter().enumerate() {
-        let from = report.start + chrono::Duration::minutes(*minute);
-        let to =
-            ACTS.get(number + 1).map_or(report.end, |(minute, ..)| report.start + chrono::Duration::minutes(*minute));
-        lines.push(Line { at: None, who: "", tone: Tone::Strong, text: format!("\n{heading}") });
-        lines.push(paragraph(Tone::Plain, about));
-        let before = lines.len();
-        let within = events.iter().filter(|(at, _)| *at >= from && *at < to);
-        lines.extend(within.flat_map(|(_, told)| told.clone()));
-        lines.push(end(report, from, to, lines.len() > before));
-    }
+    let mut lines = acts(report, None);
     lines.push(Line { at: None, who: "", tone: Tone::Strong, text: "\nWhat was changed".to_owned() });
     let writes: Vec<_> = report.writes.iter().filter(|write| write.is_effect()).collect();
     for write in &writes {
@@ -90,6 +76,49 @@ pub fn story(report: &RunReport) -> Vec<Line> {
     );
     lines.push(paragraph(Tone::Plain, &text));
     lines.extend(report.audit.iter().flat_map(audit));
+    lines
+}
+
+/// The story up to a time, as [`story`] begins.
+pub fn so_far(report: &RunReport, until: DateTime<Utc>) -> Vec<Line> {
+    acts(report, Some(until))
+}
+
+/// What happened and what was made of it; with `until`, what came later is not told, and an act that goes on has no end.
+fn acts(report: &RunReport, until: Option<DateTime<Utc>>) -> Vec<Line> {
+    let is_told = |at: DateTime<Utc>| until.is_none_or(|until| at <= until);
+    let mut lines = vec![
+        paragraph(Tone::Strong, "A shop in a simulated cluster: three nodes and five services."),
+        paragraph(
+            Tone::Plain,
+            "The engine is the real one, with the shipped playbooks and policies; only the cluster and the time are \
+             simulated. Nothing leaves this process.",
+        ),
+    ];
+    let mut events: Vec<(DateTime<Utc>, Vec<Line>)> = Vec::new();
+    events.extend(signals(report));
+    events.extend(people(report));
+    for remediation in &report.remediations {
+        events.extend(of_remediation(report, remediation));
+    }
+    events.retain(|(at, _)| is_told(*at));
+    events.sort_by_key(|(at, _)| *at);
+    for (number, (minute, heading, about)) in ACTS.iter().enumerate() {
+        let from = report.start + chrono::Duration::minutes(*minute);
+        let next = ACTS.get(number + 1).map(|(minute, ..)| report.start + chrono::Duration::minutes(*minute));
+        let to = next.unwrap_or(report.end);
+        if !is_told(from) {
+            break;
+        }
+        lines.push(Line { at: None, who: "", tone: Tone::Strong, text: format!("\n{heading}") });
+        lines.push(paragraph(Tone::Plain, about));
+        let before = lines.len();
+        let within = events.iter().filter(|(at, _)| *at >= from && *at < to);
+        lines.extend(within.flat_map(|(_, told)| told.clone()));
+        if is_told(to) {
+            lines.push(end(report, from, to, lines.len() > before));
+        }
+    }
     lines
 }
 
@@ -138,6 +167,41 @@ fn signals(report: &RunReport) -> Vec<(DateTime<Utc>, Vec<Line>)> {
     lines
 }
 
+/// What people did to the engine, and others in their names.
+fn people(report: &RunReport) -> Vec<(DateTime<Utc>, Vec<Line>)> {
+    let mut lines = Vec::new();
+    for seen in &report.approvals {
+        let line = |at, who, tone, text| Line { at, who, tone, text };
+        let at = Some(seen.at - report.start);
+        // The viewer is told of as such.
+        let decision = match (seen.decision, seen.by.as_str()) {
+            (ApprovalDecision::Approve, "you") => "approve",
+            (ApprovalDecision::Approve, _) => "approves",
+            (ApprovalDecision::Deny, "you") => "deny",
+            (ApprovalDecision::Deny, _) => "denies",
+        };
+        let some = match &seen.refused {
+            Some(refused) => vec![
+                line(at, "forged", Tone::Strong, format!("{} {decision} it, signing as {}", seen.by, seen.approver)),
+                line(None, "forged", Tone::Bad, format!("refused by the API server: {refused}")),
+            ],
+            None => vec![line(at, "signed", Tone::Strong, format!("{} {decision} it", seen.by))],
+        };
+        lines.push((seen.at, some));
+    }
+    for seen in &report.freezes {
+        let text = if seen.ends {
+            format!("{} thaws {}", seen.by, seen.name)
+        } else {
+            format!("{} freezes everything: {}", seen.by, seen.reason)
+        };
+        let who = if seen.ends { "thawed" } else { "frozen" };
+        let at = Some(seen.at - report.start);
+        lines.push((seen.at, vec![Line { at, who, tone: Tone::Strong, text }]));
+    }
+    lines
+}
+
 fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(DateTime<Utc>, Vec<Line>)> {
     let line = |at: Option<DateTime<Utc>>, who, tone, text: String| Line {
         at: at.map(|at| at - report.start),
@@ -167,14 +231,22 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
         }
         lines.push((at, some));
     }
+    let mut told = BTreeSet::new();
     for phase in &remediation.phases {
         let mut some = Vec::new();
         let at = Some(phase.at);
         let reason = short(&phase.reason);
+        // What waits is looked at again and again, and waits for the same.
+        if matches!(phase.phase, Phase::Deferred | Phase::AwaitingApproval) && !told.insert(phase.phase) {
+            continue;
+        }
         match phase.phase {
             Phase::Authorized if !tells => {
                 let what = format!("{} {}, by the policies:", remediation.action, remediation.target);
                 some.push(line(at, "allowed", Tone::Good, what));
+                if !remediation.asked.is_empty() {
+                    some.push(line(None, "allowed", Tone::Plain, reason));
+                }
                 some.extend(remediation.rules.iter().map(|rule| line(None, "allowed", Tone::Faint, short(rule))));
             }
             Phase::Executing if !tells => {
@@ -197,9 +269,16 @@ fn of_remediation(report: &RunReport, remediation: &RemediationSeen) -> Vec<(Dat
                 some.push(line(at, "verified", Tone::Good, reason));
                 some.extend(remediation.checks.iter().map(|check| line(None, "verified", Tone::Faint, short(check))));
             }
+            Phase::Deferred => some.push(line(at, "waits", Tone::Strong, reason)),
+            Phase::AwaitingApproval => {
+                some.push(line(at, "asks", Tone::Strong, reason));
+                // Why it is not done without them.
+                let rules = remediation.rules.iter().filter(|rule| rule.starts_with("built-in: "));
+                some.extend(rules.map(|rule| line(None, "asks", Tone::Faint, short(rule))));
+                let changes = remediation.asked.iter();
+                some.extend(changes.flat_map(|change| diff(change)).map(|(tone, text)| line(None, "asks", tone, text)));
+            }
             Phase::Denied
-            | Phase::Deferred
-            | Phase::AwaitingApproval
             | Phase::Obsolete
             | Phase::Expired
             | Phase::Failed
@@ -233,7 +312,12 @@ fn end(report: &RunReport, from: DateTime<Utc>, to: DateTime<Utc>, something_see
         .remediations
         .iter()
         .any(|it| it.action == ActionName::Escalate && it.phases.first().is_some_and(|first| within(first.at)));
+    let asked = report.approvals.iter().any(|it| it.refused.is_none() && within(it.at));
+    let frozen = report.freezes.iter().any(|it| within(it.at));
     let text = match (done, called, something_seen) {
+        (1.., false, _) if asked => "Repaired, once a person had said yes.",
+        (1.., false, _) if frozen => "Nothing was touched while all was frozen; then it was repaired.",
+        (0, true, _) if asked => "Nothing was changed: a person had said no. They are called to see to it themselves.",
         (0, true, _) => "Nothing was changed. A person knows, with what was seen.",
         (0, false, true) => "Nothing was changed, and nobody was woken: the cluster was asked, and it was well.",
         (0, false, false) => "Nothing was changed, and nobody was woken.",

@@ -46,6 +46,9 @@ pub struct Event {
     /// Denies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<Object>,
+    /// Approves it in somebody else's name. The API server has to refuse that; a run in which it does not fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<Forge>,
     /// Pauses a Deployment's rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Object>,
@@ -115,6 +118,7 @@ impl Event {
             ("annotate", self.annotate.is_some()),
             ("approve", self.approve.is_some()),
             ("deny", self.deny.is_some()),
+            ("forge", self.forge.is_some()),
             ("pause", self.pause.is_some()),
             ("resume", self.resume.is_some()),
             ("killPod", self.kill_pod.is_some()),
@@ -185,6 +189,17 @@ pub struct Annotate {
     pub object: Object,
     /// What is written; null takes one away.
     pub annotations: BTreeMap<String, Option<String>>,
+}
+
+/// An approval in somebody else's name.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Forge {
+    /// What is asked about.
+    pub of: Object,
+    /// The user who is named as its approver.
+    #[serde(rename = "as")]
+    pub name: String,
 }
 
 /// Pods that somebody deletes.

@@ -7,7 +7,7 @@ mod references;
 mod schema;
 
 pub(crate) use event::{
-    Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply, Silence,
+    Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Forge, Kill, KillPod, Nats, On, Plane, Reply, Silence,
     Watches,
 };
 pub(crate) use expect::{Expect, Failed, Finally, Written};

@@ -160,6 +160,7 @@ impl Check<'_> {
             ("annotate.object", event.annotate.as_ref().map(|it| &it.object)),
             ("approve", event.approve.as_ref()),
             ("deny", event.deny.as_ref()),
+            ("forge.of", event.forge.as_ref().map(|it| &it.of)),
             ("pause", event.pause.as_ref()),
             ("resume", event.resume.as_ref()),
             ("killPod.of", event.kill_pod.as_ref().map(|it| &it.of)),

@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::report::{PhaseSeen, Proposed, RemediationSeen, SignalSeen, WriteSeen};
+use super::report::{FreezeSeen, PhaseSeen, Proposed, RemediationSeen, SignalSeen, WriteSeen};
 use crate::engine;
 use crate::file::Plane;
 use crate::invariants::Answer;
@@ -89,6 +89,10 @@ pub(crate) fn remediation(remediation: &Remediation) -> RemediationSeen {
         rules: rules.unwrap_or_default().iter().map(|spoken| format!("{}: {}", spoken.policy, spoken.said)).collect(),
         phases: status.map(|status| status.history.iter().map(phase).collect()).unwrap_or_default(),
         acted_at: status.and_then(|status| status.acted_at),
+        asked: status
+            .and_then(|status| status.approval.as_ref())
+            .map(|asked| asked.changes.clone())
+            .unwrap_or_default(),
         changes: status.and_then(|status| status.plan.as_ref()).map(|plan| plan.changes.clone()).unwrap_or_default(),
         checks: checks
             .unwrap_or_default()
@@ -114,6 +118,27 @@ pub(crate) fn answers(simulator: &Simulator) -> Vec<Answer> {
         Some(Answer { at: entry.at, by: entry.user.clone(), remediation: spec.remediation, decision: spec.decision })
     });
     answer.collect()
+}
+
+/// Freezes that were made and ended.
+pub(crate) fn freezes(simulator: &Simulator) -> Vec<FreezeSeen> {
+    let log = simulator.log();
+    let ours = log.iter().filter(|entry| {
+        let is_freeze = entry.key.resource.as_str() == "freezes.evenkeel.dev" && !entry.dry_run;
+        is_freeze && matches!(entry.verb, "create" | "delete") && (200..300).contains(&entry.code)
+    });
+    let seen = ours.map(|entry| {
+        let object = entry.after.as_ref().or(entry.before.as_ref());
+        let reason = object.and_then(|object| object.pointer("/spec/reason")).and_then(Value::as_str);
+        FreezeSeen {
+            at: entry.at,
+            by: entry.user.clone(),
+            name: entry.key.name.clone(),
+            ends: entry.verb == "delete",
+            reason: reason.unwrap_or_default().to_owned(),
+        }
+    });
+    seen.collect()
 }
 
 /// The engine's changes of the cluster: what is no dry-run, no object of its own, no Event.

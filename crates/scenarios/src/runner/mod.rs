@@ -14,8 +14,8 @@ mod trace;
 mod trouble;
 
 pub use report::{
-    EventSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunReport, SignalSeen, Violation,
-    WriteSeen,
+    ApprovalSeen, EventSeen, FreezeSeen, HealthPoint, HealthSeries, PhaseSeen, Proposed, RemediationSeen, RunReport,
+    SignalSeen, Violation, WriteSeen,
 };
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,6 +117,7 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
         taken: Mutex::default(),
         seen: Mutex::default(),
         refused: Mutex::default(),
+        approvals: Mutex::default(),
     });
     tokio::spawn(monitoring::deliver(Arc::clone(&stage)));
     let until = if options.is_troubled() { spec.until.get() + faults::LONGER.get() } else { spec.until.get() };
@@ -196,6 +197,8 @@ async fn conclude(
         end,
         signals: signals.iter().map(collect::signal).collect(),
         proposals: proposals.iter().map(collect::proposed).collect(),
+        approvals: stage.approvals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        freezes: collect::freezes(simulator),
         writes: collect::writes(simulator, &remediations),
         remediations,
         events,

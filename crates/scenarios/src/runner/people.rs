@@ -2,6 +2,7 @@
 
 use evenkeel_simulator::Simulator;
 use http::{Method, Request};
+use kube::core::Status;
 use serde_json::Value;
 
 use super::manifest::{NotAnObject, paths};
@@ -34,9 +35,14 @@ impl Refused {
     }
 
     fn code(&self) -> Option<u16> {
+        self.status().map(|status| status.code)
+    }
+
+    /// What the API server said, where it was the API server that refused.
+    pub(crate) fn status(&self) -> Option<&Status> {
         match self {
             Self::Api { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status.code),
+                kube::Error::Api(status) => Some(status),
                 _ => None,
             },
             _ => None,

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use evenkeel_model::{ActionName, Phase, SignalState, Source};
+use evenkeel_model::{ActionName, ApprovalDecision, Phase, SignalState, Source};
 use serde::Serialize;
 
 use crate::audit_log::AuditSeen;
@@ -35,6 +35,10 @@ pub struct RunReport {
     pub proposals: Vec<Proposed>,
     /// Every Remediation, with its phases.
     pub remediations: Vec<RemediationSeen>,
+    /// What people answered, and what others answered in their names.
+    pub approvals: Vec<ApprovalSeen>,
+    /// Freezes that people made and ended.
+    pub freezes: Vec<FreezeSeen>,
     /// The engine's changes of the cluster.
     pub writes: Vec<WriteSeen>,
     /// What happened: the timeline, and processes that died.
@@ -132,6 +136,8 @@ pub struct RemediationSeen {
     pub acted_at: Option<DateTime<Utc>>,
     /// What it changes, for people: `spec.template.spec.containers[web].image: web:2 → web:1`.
     pub changes: Vec<String>,
+    /// What people were asked to sign, in the same words; empty where nobody was asked.
+    pub asked: Vec<String>,
     /// What its verification saw last.
     pub checks: Vec<String>,
 }
@@ -152,6 +158,40 @@ pub struct PhaseSeen {
     /// Which.
     pub phase: Phase,
     /// Why.
+    pub reason: String,
+}
+
+/// An Approval that somebody sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalSeen {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who sent it, as the API server knows them.
+    pub by: String,
+    /// Who it says has approved or denied.
+    pub approver: String,
+    /// The Remediation it is for.
+    pub remediation: String,
+    /// Yes or no.
+    pub decision: ApprovalDecision,
+    /// Why the API server refused it; none where it took it.
+    pub refused: Option<String>,
+}
+
+/// A Freeze that somebody made or ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezeSeen {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who, as the API server knows them.
+    pub by: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it was ended.
+    pub ends: bool,
+    /// Why it is there.
     pub reason: String,
 }
 

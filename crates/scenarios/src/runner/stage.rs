@@ -14,10 +14,10 @@ use tower::ServiceExt as _;
 use super::manifest::path;
 use super::monitoring;
 use super::people::{Person, Refused};
-use super::report::EventSeen;
+use super::report::{ApprovalSeen, EventSeen};
 use super::trouble::Troubles;
 use crate::engine::{Engine, NAMESPACE};
-use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats, Watches};
+use crate::file::{Alert, AlertState, BusTrouble, Event, Forge, KillPod, Nats, Watches};
 
 /// An alert that the webhook took.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) seen: Mutex<Vec<EventSeen>>,
     /// Events of the timeline that could not be carried out, and why.
     pub(crate) refused: Mutex<Vec<String>>,
+    /// What people answered, and others in their names.
+    pub(crate) approvals: Mutex<Vec<ApprovalSeen>>,
 }
 
 impl Stage {
@@ -95,8 +97,12 @@ impl Stage {
         }
         for (object, decision) in [(&event.approve, ApprovalDecision::Approve), (&event.deny, ApprovalDecision::Deny)] {
             if let Some(object) = object {
-                self.decide(&person, event.by.as_deref().unwrap_or("ana"), &object.0, decision).await?;
+                let name = event.by.as_deref().unwrap_or("ana");
+                self.decide(&person, name, name, &object.0, decision).await?;
             }
+        }
+        if let Some(forge) = &event.forge {
+            self.forge(&person, event.by.as_deref().unwrap_or("ana"), forge).await?;
         }
         for (object, paused) in [(&event.pause, true), (&event.resume, false)] {
             if let Some(object) = object {
@@ -208,11 +214,13 @@ impl Stage {
         pods.collect()
     }
 
-    /// What `evenkeel approve` and `deny` do: signs what is asked about an object now.
+    /// What `evenkeel approve` and `deny` do: signs what is asked about an object now. `by` sends it, and `approver` is
+    /// who it says has signed.
     async fn decide(
         &self,
         person: &Person,
-        name: &str,
+        by: &str,
+        approver: &str,
         object: &ObjectRef,
         decision: ApprovalDecision,
     ) -> Result<(), Refused> {
@@ -235,7 +243,7 @@ impl Stage {
             decision,
             tier: asked.tier,
             namespace,
-            approver: name.to_owned(),
+            approver: approver.to_owned(),
             groups: Vec::new(),
             reason: "as the scenario says".to_owned(),
             remediation: remediation.clone(),
@@ -247,7 +255,34 @@ impl Stage {
             "spec": spec,
         });
         let path = format!("/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/approvals");
-        person.post(&path, &approval).await.map(drop)
+        let at = self.now();
+        let answer = person.post(&path, &approval).await;
+        let said = answer.as_ref().err().map(|refused| match refused.status() {
+            Some(status) => status.message.clone(),
+            None => refused.to_string(),
+        });
+        let (by, approver) = (by.to_owned(), approver.to_owned());
+        let seen = ApprovalSeen { at, by, approver, remediation, decision, refused: said };
+        self.approvals.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+        answer.map(drop)
+    }
+
+    /// Approves in somebody else's name, and expects the API server to see through it.
+    async fn forge(&self, person: &Person, by: &str, forge: &Forge) -> Result<(), Refused> {
+        match self.decide(person, by, &forge.name, &forge.of.0, ApprovalDecision::Approve).await {
+            Err(refused) if refused.status().is_some_and(|status| status.code == 403) => {
+                self.note(format!("refused, as it has to be: {refused}"));
+                Ok(())
+            }
+            Err(refused) => Err(refused),
+            Ok(()) => {
+                let reason = format!(
+                    "expected the API server to refuse {by} approving as {}, found that it did not",
+                    forge.name
+                );
+                Err(Refused::malformed("forge", reason))
+            }
+        }
     }
 
     async fn kill_pods(&self, person: &Person, kill: &KillPod) -> Result<(), Refused> {

@@ -2,6 +2,8 @@
 
 const BY_CERTIFICATE: &str = "people log in with client certificates, which are signed by the cluster's own authority";
 
+const NODES: &str = "it adds Nodes without a kubelet, which its owner would take for dead ones";
+
 /// End-to-end tests that need a cluster of their own, each with the reason. `cargo xtask test --kubeconfig` prints
 /// them and leaves them out; everything else has to pass on any cluster.
 pub(super) const NEEDS_OWN_CLUSTER: &[(&str, &str)] = &[
@@ -12,6 +14,8 @@ pub(super) const NEEDS_OWN_CLUSTER: &[(&str, &str)] = &[
         "approvals::forgeries::of_a_thousand_forgeries_none_counts_also_in_the_seconds_when_admission_is_installed",
         BY_CERTIFICATE,
     ),
+    ("many::two_hundred_proposals_delivered_five_times_to_three_gateways_have_one_effect_each", NODES),
+    ("many::rates_hold_in_every_window_while_gateways_are_killed", NODES),
     (
         "approvals::restored::of_an_etcd_that_was_restored_nothing_is_done_that_is_past_its_time_or_was_approved_in_another_history",
         "it stops the cluster's etcd and puts it back to what it was",
