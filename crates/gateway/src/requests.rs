@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use evenkeel_model::{Answer, Ask, Request, RequestStatus};
 use evenkeel_runtime::{BoxError, HealthPart, Shutdown, redact};
-use futures::StreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 
-use crate::error::{ApiError, Error};
+use crate::error::ApiError;
+use crate::follow::Follow;
 use crate::plane::{DriveError, Plane};
 use crate::remediations::by_us;
 
@@ -70,49 +70,35 @@ impl Plane {
             () = shutdown.cancelled() => return Ok(()),
             listed = listed.wait_for(|listed| *listed) => drop(listed?),
         }
-        let mut watch = watcher(self.request_keeper.reader.clone(), watcher::Config::default()).boxed();
+        let reader = self.request_keeper.reader.clone();
+        let mut watch = Follow::new("watch requests", reader, health, self.metrics.clone(), shutdown.clone());
         let mut listing = BTreeMap::new();
-        let mut is_listed = false;
         loop {
             let waits = self.requests().values().any(|request| request.status.is_none());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                heard = watch.next() => match heard {
-                    Some(Ok(watcher::Event::Init)) => listing = BTreeMap::new(),
-                    Some(Ok(watcher::Event::InitApply(object))) => {
+                heard = watch.next() => match heard? {
+                    Some(Event::Init) => listing = BTreeMap::new(),
+                    Some(Event::InitApply(object)) => {
                         if let Some(request) = self.understood(object) {
                             listing.insert(request.name_any(), request);
                         }
                     }
-                    Some(Ok(watcher::Event::InitDone)) => {
+                    Some(Event::InitDone) => {
                         *self.requests() = std::mem::take(&mut listing);
-                        health.ready();
-                        is_listed = true;
                         self.answer_all().await;
                     }
-                    Some(Ok(watcher::Event::Apply(object))) => {
+                    Some(Event::Apply(object)) => {
                         if let Some(request) = self.understood(object) {
                             self.requests().insert(request.name_any(), request);
                         }
                         self.answer_all().await;
                     }
-                    Some(Ok(watcher::Event::Delete(object))) => {
+                    Some(Event::Delete(object)) => {
                         self.requests().remove(&object.name_any());
                     }
-                    Some(Err(error)) => {
-                        self.metrics.error("watch");
-                        // Later the watch goes on by itself, and says so only when something happens.
-                        if !is_listed {
-                            health.not_ready(error.to_string());
-                        }
-                        tokio::select! {
-                            biased;
-                            () = shutdown.cancelled() => return Ok(()),
-                            () = tokio::time::sleep(AGAIN) => {}
-                        }
-                    }
-                    None => return Err(Error::Ended("the watch on requests ended".to_owned()).into()),
+                    None => return Ok(()),
                 },
                 () = tokio::time::sleep(AGAIN), if waits => self.answer_all().await,
             }

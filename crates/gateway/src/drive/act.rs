@@ -197,8 +197,8 @@ impl Plane {
         if proposal.expires_at <= now {
             return self.unwritten(draft, format!("its time ran out at {}", proposal.expires_at)).await;
         }
-        let why = match weighed {
-            Weighed::Go { why, .. } => why,
+        let (judgement, why) = match weighed {
+            Weighed::Go { judgement, why } => (judgement, why),
             Weighed::NotIndicated { reason } => {
                 return match self.patience_ends(&draft) {
                     Some(again) => Ok(Next::At(again)),
@@ -212,13 +212,17 @@ impl Plane {
         if let Some(trouble) = self.ledger.clock_trouble() {
             return self.unwritten(draft, trouble).await;
         }
-        match self.plan(&draft, &look).await? {
-            Ok(plan) => {
-                draft.status.reason = format!("{why}, again: {}", plan.changes.join(", "));
-                draft.status.plan = Some(plan);
-            }
+        let planned = match self.plan(&draft, &look).await? {
+            Ok(planned) => planned,
             Err(reason) => return self.unwritten(draft, reason).await,
+        };
+        // It is made of what the target is now, not of what it was when it was weighed.
+        if let Err(weighed) = self.still_approved(&mut draft, &look, &judgement, &planned).await? {
+            let (_, reason) = weighed.into_settled();
+            return self.unwritten(draft, reason).await;
         }
+        draft.status.reason = format!("{why}, again: {}", planned.plan.changes.join(", "));
+        draft.status.plan = Some(planned.plan);
         let draft = self.save(draft).await?;
         Box::pin(self.act(draft, true)).await
     }
