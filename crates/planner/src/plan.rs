@@ -196,7 +196,11 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
                 match held.holds {
                     Some(true) => because.push(facts::describe(condition)),
                     Some(false) => {
-                        return Considered::DoesNotApply(format!("{} ({})", facts::describe(condition), held.found));
+                        return Considered::DoesNotApply(format!(
+                            "{} (it is {})",
+                            facts::describe(condition),
+                            held.found
+                        ));
                     }
                     None => {
                         return unknown(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evenkeel_cluster::{Stamp, WriteError, WriteOutcome};
-use evenkeel_model::{ApiRequest, Phase, Snapshot, Step, Verb, Verification};
+use evenkeel_model::{ApiRequest, Claim, Phase, Snapshot, Step, Verb, Verification};
 use evenkeel_runtime::{Backoff, trace};
 use tracing::Instrument as _;
 
@@ -13,8 +13,10 @@ use crate::actions::{self, Probe};
 use crate::events::Say;
 use crate::plane::{Draft, DriveError, Next, Plane};
 
-/// Dry runs that are tried while the API server only asks for patience.
-const DRY_RUNS: usize = 3;
+/// How often it is tried while the API server only asks for patience.
+const TRIES: usize = 6;
+/// The longest pause between two tries, whatever the API server asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 enum Sending {
     Done,
@@ -23,6 +25,11 @@ enum Sending {
     Stale(String),
     /// It may have been done.
     Lost(String),
+    /// Not done: the API server asks for patience.
+    Later {
+        reason: String,
+        after: Option<Duration>,
+    },
 }
 
 impl Plane {
@@ -41,7 +48,9 @@ impl Plane {
                         Probe::NotDone(_) | Probe::Unknown(_) => self.unwritten(draft, reason).await,
                     }
                 }
-                Sending::NotDone(reason) | Sending::Stale(reason) => self.unwritten(draft, reason).await,
+                Sending::NotDone(reason) | Sending::Stale(reason) | Sending::Later { reason, .. } => {
+                    self.unwritten(draft, reason).await
+                }
                 Sending::Lost(reason) => {
                     self.metrics.error("lost answer");
                     tracing::warn!(remediation = draft.name(), reason, "answer lost; looking for the effect");
@@ -57,44 +66,48 @@ impl Plane {
         let (Some(plan), Some(claim)) = (&draft.status.plan, &draft.status.claim) else {
             return Sending::NotDone("it has no plan or no claim: written by somebody else?".to_owned());
         };
-        let limit = self.config.request_timeout;
-        let time_left = || (claim.until - self.now()).to_std().unwrap_or_default();
-        // (4) Would the API server take it?
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1), claim.epoch);
-        let mut tries = 0;
+        let mut backoff = Backoff::new(Duration::from_millis(100), LONGEST_PAUSE, claim.epoch);
+        let mut tries = 1;
         loop {
-            tries += 1;
-            // Whether it is frozen is asked beside it: nothing may come between that and the request.
-            let (dry, freezes) =
-                futures::future::join(self.send(draft, &plan.request, true), self.freezes.read()).await;
-            match dry {
-                Ok(()) => match freezes.on(&draft.proposal().target, self.now()) {
-                    Some(frozen) => return Sending::NotDone(frozen.to_string()),
-                    None => break,
-                },
-                Err(error) if worth_waiting(&error) && tries < DRY_RUNS && time_left() > limit.get() * 2 => {
-                    tokio::time::sleep(backoff.next()).await;
-                }
-                Err(error) if error.is_stale() => return Sending::Stale(format!("dry run: {error}")),
-                Err(error) => return Sending::NotDone(format!("dry run: {error}")),
+            let sending = self.try_once(draft, &plan.request, claim).await;
+            let Sending::Later { after, .. } = &sending else { return sending };
+            let pause = backoff.next().max(after.unwrap_or_default()).min(LONGEST_PAUSE);
+            let time_left = (claim.until - self.now()).to_std().unwrap_or_default();
+            if tries >= TRIES || time_left <= self.config.request_timeout.get() * 2 + pause {
+                return sending;
             }
+            tries += 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Dry run and request, once.
+    async fn try_once(&self, draft: &Draft, request: &ApiRequest, claim: &Claim) -> Sending {
+        // (4) Would the API server take it? Whether it is frozen is asked beside it: nothing may come between that and
+        // the request.
+        let (dry, freezes) = futures::future::join(self.send(draft, request, true), self.freezes.read()).await;
+        if let Err(error) = dry {
+            return not_done(&error, format!("dry run: {error}"));
+        }
+        if let Some(frozen) = freezes.on(&draft.proposal().target, self.now()) {
+            return Sending::NotDone(frozen.to_string());
         }
         // (5) Nothing leaves that could still be under way when the claim ends.
-        if time_left() <= limit.get() {
+        let (now, limit) = (self.now(), self.config.request_timeout);
+        if (claim.until - now).to_std().unwrap_or_default() <= limit.get() {
             return Sending::NotDone(format!(
                 "reading and the dry run took too long: less than {limit} was left on the claim"
             ));
         }
         let expires_at = draft.proposal().expires_at;
-        if expires_at <= self.now() {
+        if expires_at <= now {
             return Sending::NotDone(format!("its time ran out at {expires_at}"));
         }
         self.sent().insert(draft.name(), claim.epoch);
-        match self.send(draft, &plan.request, false).await {
+        match self.send(draft, request, false).await {
             Ok(()) => Sending::Done,
             Err(error) => match error.outcome() {
-                WriteOutcome::NotDone(reason) if error.is_stale() => Sending::Stale(reason),
-                WriteOutcome::NotDone(reason) => Sending::NotDone(reason),
+                WriteOutcome::NotDone(reason) => not_done(&error, reason),
                 WriteOutcome::Unknown(reason) => Sending::Lost(reason),
             },
         }
@@ -258,7 +271,12 @@ fn stamp(snapshot: &Snapshot) -> Option<Stamp> {
     snapshot.meta.as_ref()?.stamp.as_ref()?.parse().ok()
 }
 
-/// Whether the API server only asks for patience. A disruption budget does not change in a second.
-fn worth_waiting(error: &WriteError) -> bool {
-    matches!(error, WriteError::Throttled { .. } | WriteError::Unavailable { .. })
+/// What follows from an error after which nothing was written. A disruption budget does not change in a second.
+fn not_done(error: &WriteError, reason: String) -> Sending {
+    match error {
+        WriteError::Throttled { retry_after, .. } => Sending::Later { reason, after: *retry_after },
+        WriteError::Unavailable { .. } => Sending::Later { reason, after: None },
+        error if error.is_stale() => Sending::Stale(reason),
+        _ => Sending::NotDone(reason),
+    }
 }

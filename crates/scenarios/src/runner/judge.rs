@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use evenkeel_cluster::NoRecords;
-use evenkeel_model::{ActionName, Evidence, Fact, Operator, Span};
+use evenkeel_model::{ActionName, Evidence, Fact, Operator, Phase, Span};
 use evenkeel_playbook::facts;
 use evenkeel_simulator::Simulator;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::faults;
 use super::manifest::path;
 use super::people::Person;
-use super::report::{RunReport, Violation};
+use super::report::{RemediationSeen, RunReport, Violation};
 use crate::file::{Expect, Failed, Finally, Object, Written};
 
 /// Requests of so long before the end are counted.
@@ -26,9 +26,12 @@ const EARLY: chrono::Duration = chrono::Duration::seconds(2 * faults::SKEW);
 pub(crate) struct Judge<'a> {
     pub(crate) expect: &'a Expect,
     /// Random trouble was added. Then things may come late, or a little early by a clock that is off; what is done can
-    /// be handed to a person instead, and how often is no longer exact where chance says which pods there are. That
-    /// nothing else is done, who is called, and what holds at the end is as it is without.
+    /// be handed to a person instead, or be past its time once it could be done, and how often is no longer exact where
+    /// chance says which pods there are. That nothing else is done, and what holds at the end of what nobody was called
+    /// for, is as it is without.
     pub(crate) patient: bool,
+    /// By how much the seed has moved the scenario's events.
+    pub(crate) moved: chrono::Duration,
 }
 
 /// How often something came, against how often it was to.
@@ -61,12 +64,12 @@ impl Judge<'_> {
     }
 
     fn is_late(&self, at: chrono::Duration, before: Option<Span>) -> bool {
-        !self.patient && before.is_some_and(|before| at > before.chrono())
+        !self.patient && before.is_some_and(|before| at > before.chrono() + self.moved.max(chrono::Duration::zero()))
     }
 
     fn is_early(&self, at: chrono::Duration, after: Option<Span>) -> bool {
         let leeway = if self.patient { EARLY } else { chrono::Duration::zero() };
-        after.is_some_and(|after| at + leeway < after.chrono())
+        after.is_some_and(|after| at + leeway < after.chrono() + self.moved.min(chrono::Duration::zero()))
     }
 
     /// What differs from what was expected, but for `finally`.
@@ -107,7 +110,7 @@ impl Judge<'_> {
             let what = format!("{} on {}", written.action, written.object);
             let excused = match self.count(meant.len(), written.times, is_pattern(&written.object)) {
                 Count::Right => true,
-                Count::TooFew => self.patient && was_handed_over(report),
+                Count::TooFew => self.patient && (was_handed_over(report) || was_overtaken(report, &written.object)),
                 Count::TooMany => false,
             };
             if !excused {
@@ -141,7 +144,10 @@ impl Judge<'_> {
             let any = expected.object.as_ref().is_none_or(is_pattern);
             let excused = match self.count(count, expected.times, any) {
                 Count::Right => true,
-                Count::TooFew => self.patient && was_handed_over(report),
+                Count::TooFew => {
+                    let overtaken = |object| was_overtaken(report, object);
+                    self.patient && (was_handed_over(report) || expected.object.as_ref().is_none_or(overtaken))
+                }
                 // Of what failed before anything was done, there may be more.
                 Count::TooMany => self.patient,
             };
@@ -155,12 +161,12 @@ impl Judge<'_> {
 
     fn escalations(&self, report: &RunReport, found: &mut Vec<Violation>) {
         let calls: Vec<_> = report.remediations.iter().filter(|it| it.action == ActionName::Escalate).collect();
-        let about = |object: &Object, call: &super::report::RemediationSeen| {
-            stands_for(object, &call.target) || stands_for(object, &call.root)
-        };
         for expected in &self.expect.escalations {
-            let meant: Vec<_> = calls.iter().filter(|call| about(&expected.object, call)).collect();
-            if meant.is_empty() {
+            let meant: Vec<_> = calls.iter().filter(|call| is_about(call, &expected.object)).collect();
+            // An observer that died does not know how often something has come and gone before.
+            let was_told =
+                report.remediations.iter().any(|it| !it.action.is_mutating() && is_about(it, &expected.object));
+            if meant.is_empty() && !(self.patient && was_told) {
                 found.push(Violation::new(
                     "escalations",
                     format!("expected people to be called for {}, found nobody was", expected.object),
@@ -168,8 +174,9 @@ impl Judge<'_> {
             }
             for call in meant {
                 let at = call.phases.first().map_or(report.end, |first| first.at) - report.start;
-                let (late, early) = (self.is_late(at, expected.before), self.is_early(at, expected.after));
-                if late || early {
+                // In trouble, what can't be done is handed over sooner.
+                let early = !self.patient && self.is_early(at, expected.after);
+                if early || self.is_late(at, expected.before) {
                     found.push(Violation::new(
                         "escalations",
                         format!("called for {} at {}", expected.object, clock(at)),
@@ -179,7 +186,7 @@ impl Judge<'_> {
         }
         for call in calls {
             // In trouble, what can't be had in time is a person's to look at.
-            if !self.patient && !self.expect.escalations.iter().any(|expected| about(&expected.object, call)) {
+            if !self.patient && !self.expect.escalations.iter().any(|expected| is_about(call, &expected.object)) {
                 let what = format!(
                     "expected nobody to be called, found a call for {} ({}): {}",
                     call.target, call.step, call.rationale
@@ -199,6 +206,20 @@ fn was_handed_over(report: &RunReport) -> bool {
     report.remediations.iter().any(|it| it.action == ActionName::Escalate)
 }
 
+/// Whether it came too late: it was begun, and ended without a write, since it was not needed, or could not be had, any
+/// more. What was to follow from it does not.
+fn was_overtaken(report: &RunReport, object: &Object) -> bool {
+    let unwritten = |it: &RemediationSeen| {
+        it.acted_at.is_none() && matches!(it.phase(), Phase::Failed | Phase::Obsolete | Phase::Expired)
+    };
+    report.remediations.iter().any(|it| stands_for(object, &it.target) && unwritten(it))
+}
+
+/// Whether its target or its root is meant.
+fn is_about(seen: &RemediationSeen, object: &Object) -> bool {
+    stands_for(object, &seen.target) || stands_for(object, &seen.root)
+}
+
 /// A length of time as `12m03s`.
 pub(crate) fn clock(span: chrono::Duration) -> String {
     let seconds = span.num_seconds();
@@ -206,9 +227,14 @@ pub(crate) fn clock(span: chrono::Duration) -> String {
 }
 
 /// What does not hold at the end.
-pub(crate) async fn finally(expect: &Expect, simulator: &Simulator, now: DateTime<Utc>) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for expected in &expect.finally {
+pub(crate) async fn finally(judge: &Judge<'_>, report: &RunReport, simulator: &Simulator) -> Vec<Violation> {
+    let (mut found, now) = (Vec::new(), report.end);
+    for expected in &judge.expect.finally {
+        // In trouble, what was handed over is the person's to end.
+        let called = |it: &RemediationSeen| it.action == ActionName::Escalate && is_about(it, &expected.object);
+        if judge.patient && report.remediations.iter().any(called) {
+            continue;
+        }
         let (what, fact) = match (&expected.fact, &expected.field) {
             (Some(fact), _) => (fact.clone(), of_fact(expected, fact, simulator, now).await),
             (None, Some(field)) => (field.clone(), of_field(expected, field, simulator).await),
@@ -308,12 +334,18 @@ mod tests {
     #[test]
     fn trouble_excuses_lateness_and_what_chance_decides_and_no_more() {
         let expect = Expect::default();
-        let judge = |patient| Judge { expect: &expect, patient };
+        let zero = chrono::Duration::zero();
+        let judge = |patient| Judge { expect: &expect, patient, moved: zero };
         let minutes = |count| Some(Span::minutes(count));
         let at = chrono::Duration::seconds;
         assert!(judge(false).is_late(at(601), minutes(10)) && !judge(true).is_late(at(601), minutes(10)));
         assert!(judge(false).is_early(at(595), minutes(10)) && !judge(true).is_early(at(595), minutes(10)));
         assert!(judge(true).is_early(at(583), minutes(10)), "more than two clocks can be off by");
+        // What the seed moves is expected as much earlier or later.
+        let moved = |by| Judge { expect: &expect, patient: false, moved: at(by) };
+        assert!(moved(-20).is_early(at(579), minutes(10)) && !moved(-20).is_early(at(580), minutes(10)));
+        assert!(moved(20).is_late(at(621), minutes(10)) && !moved(20).is_late(at(620), minutes(10)));
+        assert!(moved(20).is_early(at(599), minutes(10)) && moved(-20).is_late(at(601), minutes(10)));
 
         let told = |patient, found, is_pattern| match judge(patient).count(found, 2, is_pattern) {
             Count::Right => "right",

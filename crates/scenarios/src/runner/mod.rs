@@ -144,20 +144,23 @@ async fn play(scenario: &Scenario, options: RunOptions) -> Result<RunReport, Run
 
 /// The events of a run: those of the scenario, moved a little by the seed, and the random ones.
 fn timeline(mut events: Vec<Event>, options: RunOptions, until: Span) -> Vec<Event> {
-    let mut random = fastrand::Rng::with_seed(options.seed ^ 0x0074_696d_6573);
-    if options.seed != 0 {
+    let by = moved_by(options.seed).num_seconds();
+    for event in &mut events {
         // All by the same: what lies between them may be the point.
-        let by = random.i64(-SHAKE..=SHAKE) / 1000;
-        for event in &mut events {
-            let at = i64::try_from(event.at.get().as_secs()).unwrap_or(i64::MAX).saturating_add(by);
-            event.at = Span::seconds(u64::try_from(at).unwrap_or_default());
-        }
+        let at = i64::try_from(event.at.get().as_secs()).unwrap_or(i64::MAX).saturating_add(by);
+        event.at = Span::seconds(u64::try_from(at).unwrap_or_default());
     }
     if options.engine_faults {
         events.extend(faults::draw(options.seed, until));
     }
     events.sort_by_key(|event| event.at);
     events
+}
+
+/// By how much a seed moves the scenario's events.
+fn moved_by(seed: u64) -> chrono::Duration {
+    let mut random = fastrand::Rng::with_seed(seed ^ 0x0074_696d_6573);
+    chrono::Duration::seconds(if seed == 0 { 0 } else { random.i64(-SHAKE..=SHAKE) / 1000 })
 }
 
 async fn conclude(
@@ -212,9 +215,9 @@ async fn conclude(
     let taken: Vec<_> = taken.into_iter().map(|it| (it.name, it.starts_at)).collect();
     let refused = stage.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut violations: Vec<Violation> = refused.into_iter().map(|what| Violation::new("timeline", what)).collect();
-    let looked = Judge { expect: &spec.expect, patient: options.is_troubled() }.look(&report);
-    violations.extend(looked);
-    violations.extend(judge::finally(&spec.expect, simulator, end).await);
+    let judge = Judge { expect: &spec.expect, patient: options.is_troubled(), moved: moved_by(options.seed) };
+    violations.extend(judge.look(&report));
+    violations.extend(judge::finally(&judge, &report, simulator).await);
     violations.extend(judge::requests(&spec.expect, simulator));
     violations.extend(invariants::violated(&Seen {
         report: &report,
