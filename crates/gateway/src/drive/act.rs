@@ -83,14 +83,21 @@ impl Plane {
 
     /// Dry run and request, once.
     async fn try_once(&self, draft: &Draft, request: &ApiRequest, claim: &Claim) -> Sending {
-        // (4) Would the API server take it? Whether it is frozen is asked beside it: nothing may come between that and
-        // the request.
-        let (dry, freezes) = futures::future::join(self.send(draft, request, true), self.freezes.read()).await;
+        // (4) Would the API server take it? Whether it is frozen, and whether somebody has said no meanwhile, is asked
+        // beside it: nothing may come between that and the request.
+        let dry = self.send(draft, request, true);
+        let denied = Box::pin(self.denied_meanwhile(draft));
+        let (dry, freezes, denied) = futures::future::join3(dry, self.freezes.read(), denied).await;
         if let Err(error) = dry {
             return not_done(&error, format!("dry run: {error}"));
         }
         if let Some(frozen) = freezes.on(&draft.proposal().target, self.now()) {
             return Sending::NotDone(frozen.to_string());
+        }
+        match denied {
+            Ok(None) => {}
+            Ok(Some(denied)) => return Sending::NotDone(denied),
+            Err(error) => return Sending::Later { reason: error.to_string(), after: None },
         }
         // (5) Nothing leaves that could still be under way when the claim ends.
         let (now, limit) = (self.now(), self.config.request_timeout);

@@ -16,7 +16,7 @@ use super::begin::{Planned, Weighed};
 use super::look::Look;
 use crate::actions;
 use crate::approvals::reviews::Reviews;
-use crate::approvals::tally::{Poll, tally};
+use crate::approvals::tally::{Poll, Tally, tally};
 use crate::approvals::{Answers, created};
 use crate::plane::{Draft, DriveError, Plane};
 
@@ -45,6 +45,22 @@ enum Moment<'a> {
     Acting,
     /// Just this is about to be sent.
     Sending(&'a Planned),
+}
+
+/// Answers, looked into.
+struct Counted {
+    tally: Tally,
+    /// By name, those whose authors may.
+    stands: BTreeSet<String>,
+    /// Why there may be others that count.
+    trouble: Option<String>,
+}
+
+impl Counted {
+    /// Those that count, denials first.
+    fn stand(&self) -> impl Iterator<Item = &Arc<Approval>> {
+        self.tally.denied.iter().chain(&self.tally.approved).filter(|it| self.stands.contains(&it.name_any()))
+    }
 }
 
 /// What people say.
@@ -85,7 +101,8 @@ impl Plane {
     }
 
     /// Nobody need be asked (any more); but who was asked and said no has said no. Whether they still may is not asked:
-    /// nothing is done is the safe end.
+    /// nothing is done is the safe end. Nor what they saw; but it has to be for the target's namespace, in which admission
+    /// has asked for their right.
     async fn denied(&self, draft: &Draft, live: bool) -> Result<Option<Weighed>, DriveError> {
         let mut phases = draft.status.history.iter().map(|entry| entry.phase);
         if draft.status.approval.is_none() && !phases.any(|phase| phase == Phase::AwaitingApproval) {
@@ -93,7 +110,10 @@ impl Plane {
         }
         let settle = |step, reason| Some(Weighed::Settle { step, reason, not_before: None });
         let Answers { approvals, trouble } = self.approvals.of(&draft.name(), live).await?;
-        let no = approvals.into_iter().find(|it| it.spec.decision == ApprovalDecision::Deny);
+        let is_no = |it: &Arc<Approval>| {
+            it.spec.decision == ApprovalDecision::Deny && it.spec.namespace == draft.proposal().target.namespace
+        };
+        let no = approvals.into_iter().find(is_no);
         Ok(match (no, trouble) {
             (Some(no), _) => settle(Step::Deny, format!("denied by {}: {}", no.spec.approver, no.spec.reason)),
             (None, Some(trouble)) => {
@@ -101,6 +121,18 @@ impl Plane {
             }
             (None, None) => None,
         })
+    }
+
+    /// Who has said no since it was decided to go on; nothing was sent yet.
+    pub(super) async fn denied_meanwhile(&self, draft: &Draft) -> Result<Option<String>, DriveError> {
+        let Some(asked) = &draft.status.approval else {
+            return Ok(self.denied(draft, true).await?.map(|weighed| weighed.into_settled().1));
+        };
+        let Answers { mut approvals, trouble } = self.approvals.of(&draft.name(), true).await?;
+        approvals.retain(|it| it.spec.decision == ApprovalDecision::Deny);
+        let counted = self.look_into(draft, asked, &approvals, BTreeMap::new()).await?;
+        let no = counted.stand().next().map(|no| format!("denied by {}: {}", no.spec.approver, no.spec.reason));
+        Ok(no.or(trouble).or(counted.trouble))
     }
 
     async fn with_people(
@@ -209,42 +241,18 @@ impl Plane {
         asked: &mut Asked,
         mut approvals: Vec<Arc<Approval>>,
     ) -> Result<People, DriveError> {
-        let proposal = draft.proposal();
-        let namespace = proposal.target.namespace.as_deref();
-        let (mut stands, mut falls, mut reviews) = (BTreeSet::new(), BTreeMap::new(), Reviews::default());
+        let mut falls = BTreeMap::new();
         let here: BTreeSet<String> = approvals.iter().map(|it| it.name_any()).collect();
         for gone in self.approvals.known(&draft.name()).into_iter().filter(|it| !here.contains(&it.name_any())) {
             falls.insert(gone.name_any(), "it was withdrawn".to_owned());
             approvals.push(gone);
         }
-        let counted = loop {
-            let poll = Poll {
-                asked,
-                namespace,
-                requester: draft.remediation().spec.requested_by.as_deref(),
-                expires_at: proposal.expires_at,
-                tolerance: self.config.clock_tolerance.chrono(),
-            };
-            let counted = tally(&poll, &approvals, &falls);
-            // One that falls may have stood before another of the same person.
-            let next = counted.denied.iter().chain(&counted.approved).find(|it| !stands.contains(&it.name_any()));
-            let Some(next) = next.cloned().filter(|_| stands.len() < MOST_PERSONS) else { break counted };
-            match reviews.may(&self.approvals, &next.spec, asked.tier, namespace).await? {
-                Some(Ok(())) => {
-                    stands.insert(next.name_any());
-                }
-                Some(Err(_)) => {
-                    let known = |it: &Arc<Approval>| Some((it.name_any(), reviews.known(&it.spec)?.err()?));
-                    falls.extend(approvals.iter().filter_map(known));
-                }
-                None => {
-                    asked.trouble = Some("more persons answer than can be asked about".to_owned());
-                    break counted;
-                }
-            }
-        };
+        let counted = self.look_into(draft, asked, &approvals, falls).await?;
+        if counted.trouble.is_some() {
+            asked.trouble.clone_from(&counted.trouble);
+        }
         let mut told_now = 0;
-        for (approval, reason) in &counted.refused {
+        for (approval, reason) in &counted.tally.refused {
             if self.approvals.is_first_refusal(approval, reason) {
                 self.metrics.approval("refused");
                 tracing::warn!(
@@ -260,17 +268,16 @@ impl Plane {
                 }
             }
         }
-        for approval in counted.denied.iter().chain(&counted.approved).filter(|it| stands.contains(&it.name_any())) {
+        for approval in counted.stand() {
             if !asked.given.iter().any(|given| given.name == approval.name_any()) {
                 self.metrics.approval("counted");
                 let (name, approver, decision) = (approval.name_any(), &approval.spec.approver, approval.spec.decision);
                 tracing::info!(remediation = draft.name(), approval = name, approver, ?decision, "approval counts");
             }
         }
-        let refused = counted.refused.iter().rev().take(MAX_REFUSED_APPROVALS).rev();
+        let refused = counted.tally.refused.iter().rev().take(MAX_REFUSED_APPROVALS).rev();
         asked.refused = refused.map(|(approval, reason)| told(approval, reason)).collect();
-        let counts = || counted.denied.iter().chain(&counted.approved).filter(|it| stands.contains(&it.name_any()));
-        asked.given = counts().map(given).collect();
+        asked.given = counted.stand().map(given).collect();
         if let Some(denied) = asked.given.iter().find(|given| given.decision == ApprovalDecision::Deny) {
             return Ok(People::Denied(format!("denied by {}: {}", denied.approver, denied.reason)));
         }
@@ -283,6 +290,47 @@ impl Plane {
         }
         let who: Vec<&str> = asked.given.iter().map(|given| given.approver.as_str()).collect();
         Ok(People::Approved(who.join(", ")))
+    }
+
+    /// Which of the answers count, of those whose authors may; `falls` has those that are known not to, and why.
+    async fn look_into(
+        &self,
+        draft: &Draft,
+        asked: &Asked,
+        approvals: &[Arc<Approval>],
+        mut falls: BTreeMap<String, String>,
+    ) -> Result<Counted, DriveError> {
+        let proposal = draft.proposal();
+        let namespace = proposal.target.namespace.as_deref();
+        let poll = Poll {
+            asked,
+            namespace,
+            requester: draft.remediation().spec.requested_by.as_deref(),
+            expires_at: proposal.expires_at,
+            tolerance: self.config.clock_tolerance.chrono(),
+        };
+        let (mut stands, mut reviews) = (BTreeSet::new(), Reviews::default());
+        loop {
+            let tally = tally(&poll, approvals, &falls);
+            // One that falls may have stood before another of the same person.
+            let next = tally.denied.iter().chain(&tally.approved).find(|it| !stands.contains(&it.name_any()));
+            let Some(next) = next.cloned().filter(|_| stands.len() < MOST_PERSONS) else {
+                return Ok(Counted { tally, stands, trouble: None });
+            };
+            match reviews.may(&self.approvals, &next.spec, asked.tier, namespace).await? {
+                Some(Ok(())) => {
+                    stands.insert(next.name_any());
+                }
+                Some(Err(_)) => {
+                    let known = |it: &Arc<Approval>| Some((it.name_any(), reviews.known(&it.spec)?.err()?));
+                    falls.extend(approvals.iter().filter_map(known));
+                }
+                None => {
+                    let trouble = Some("more persons answer than can be asked about".to_owned());
+                    return Ok(Counted { tally, stands, trouble });
+                }
+            }
+        }
     }
 
     /// What would be done, of the target as it is. It is made anew when the target has changed, or `anew` says so.

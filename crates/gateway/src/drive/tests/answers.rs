@@ -36,6 +36,39 @@ async fn a_denial_that_the_watch_has_not_brought_is_heard_also_when_nobody_need_
 }
 
 #[tokio::test]
+async fn a_denial_that_comes_beside_the_dry_run_is_heard() {
+    let bench = asked().await;
+    make(&bench, "a-1", "jane", LATER, |_| {});
+    let (status, no) = (bench.line(STATUS), make_unheard(&bench, "a-2", "joe", LATER + 1, deny));
+    bench.world.remove("/approvals/a-2");
+    bench.world.react(move |world, line| {
+        // Its intent is written down.
+        if line == status {
+            world.put(serde_json::to_value(&no).unwrap());
+        }
+    });
+    bench.run(5).await;
+    assert_eq!((bench.phase(), bench.applied(), bench.claims()), (Phase::Failed, 0, 0), "{}", bench.reason());
+    assert_eq!(bench.reason(), "nothing was written: denied by joe: looked at it");
+}
+
+#[tokio::test]
+async fn a_denial_of_what_is_not_asked_any_more_stops_nothing() {
+    let bench = asked().await;
+    make(&bench, "a-1", "joe", LATER, |it| {
+        deny(it);
+        it.spec.digest = "e".repeat(64);
+    });
+    make(&bench, "a-2", "mallory", LATER, |it| {
+        deny(it);
+        it.spec.namespace = Some("dev".to_owned());
+    });
+    make(&bench, "a-3", "jane", LATER, |_| {});
+    bench.advance().await;
+    assert_eq!((bench.phase(), bench.effects()), (Phase::Verifying, 1), "{}", bench.reason());
+}
+
+#[tokio::test]
 async fn before_all_approvals_are_listed_nothing_is_judged_by_those_that_are() {
     let mut bench = asked().await;
     bench.restart().await;
@@ -138,13 +171,11 @@ async fn what_changes_while_it_is_resumed_is_not_done_unsigned() {
     bench.world.fault(PATCH, Fault::BeforeCommit);
     bench.advance().await;
     assert_eq!(bench.phase(), Phase::Executing, "{}", bench.reason());
-    // Once it has been weighed and its root is claimed anew.
+    // Once it has been weighed and its root is claimed anew. It is no field that the patch tests.
     let once = AtomicBool::new(false);
     bench.world.react(move |world, line| {
         if line == "PUT ledgers/ledger" && !once.swap(true, Ordering::Relaxed) {
-            world.edit(CART, |cart| {
-                cart["spec"]["template"]["spec"]["containers"][0]["image"] = json!("shop/cart:3-missing");
-            });
+            world.edit(CART, |cart| cart["spec"]["minReadySeconds"] = json!(600));
         }
     });
     bench.run(200).await;
