@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_model::{Clock, LEDGER_NAME, Ledger, LedgerSpec, Span};
+use evenkeel_model::{LEDGER_NAME, Ledger, LedgerSpec};
 use evenkeel_runtime::HealthPart;
 use kube::Client;
 use kube::Resource as _;
@@ -25,9 +25,8 @@ const ATTEMPTS: usize = 8;
 pub(crate) struct LedgerKeeper {
     client: Client,
     namespace: String,
-    clock: Arc<dyn Clock>,
     timeout: Duration,
-    guard: ClockGuard,
+    guard: Arc<ClockGuard>,
     metrics: Metrics,
     health: HealthPart,
     known: Mutex<Option<Ledger>>,
@@ -40,15 +39,13 @@ impl LedgerKeeper {
     pub(crate) fn new(
         client: Client,
         namespace: &str,
-        clock: Arc<dyn Clock>,
+        guard: Arc<ClockGuard>,
         timeout: Duration,
-        tolerance: Span,
         metrics: Metrics,
         health: HealthPart,
     ) -> Self {
-        let guard = ClockGuard::new(tolerance);
         let namespace = namespace.to_owned();
-        Self { client, namespace, clock, timeout, guard, metrics, health, known: Mutex::new(None) }
+        Self { client, namespace, timeout, guard, metrics, health, known: Mutex::new(None) }
     }
 
     /// Changes the ledger as `change` says: `Ok` is written by compare-and-set and its answer
@@ -129,6 +126,22 @@ impl LedgerKeeper {
         self.guard.trouble()
     }
 
+    /// Compares the clocks again where there is trouble, so that times can be gone by whatever ours says.
+    ///
+    /// # Errors
+    /// The API server did not answer.
+    pub(crate) async fn compare_clocks(&self) -> Result<(), ApiError> {
+        if self.guard.trouble().is_none() {
+            return Ok(());
+        }
+        let read = self.request().get(LEDGER_NAME, &kube::api::GetParams::default());
+        match self.send("comparing clocks", read).await {
+            Err(error) if error.code() != Some(404) => Err(error),
+            // What it says is not asked: only when it was said.
+            _ => Ok(()),
+        }
+    }
+
     async fn read_or_create(&self, seed: Seed<'_>) -> Result<Ledger, ApiError> {
         match self.send("reading the ledger", self.request().get(LEDGER_NAME, &kube::api::GetParams::default())).await {
             Err(error) if error.code() == Some(404) => {}
@@ -175,9 +188,9 @@ impl LedgerKeeper {
     ) -> Result<Ledger, ApiError> {
         let request = request.map_err(|error| ApiError::of(what, kube::Error::BuildRequest(error)))?;
         let answer = async {
-            let sent = self.clock.now();
+            let sent = self.guard.ours();
             let answer = self.client.send(request.map(Body::from)).await?;
-            self.guard.note(sent, self.clock.now(), answer.headers().get(http::header::DATE));
+            self.guard.note(sent, answer.headers().get(http::header::DATE));
             if let Some(apart) = self.guard.apart_milliseconds() {
                 self.metrics.clock_apart.set(apart);
             }

@@ -165,6 +165,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         mutation,
     } = parts;
     let timeout = config.request_timeout.get();
+    let guard = Arc::new(clock_guard::ClockGuard::new(clock, config.clock_tolerance));
+    let clock: Arc<dyn Clock> = Arc::clone(&guard) as Arc<dyn Clock>;
     let prometheus = config
         .prometheus_url
         .as_deref()
@@ -182,9 +184,8 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         ledger: ledger::LedgerKeeper::new(
             writer.clone(),
             &namespace,
-            Arc::clone(&clock),
+            guard,
             timeout,
-            config.clock_tolerance,
             metrics.clone(),
             health.part("ledger"),
         ),

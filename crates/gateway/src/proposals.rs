@@ -223,6 +223,8 @@ impl Plane {
     }
 
     async fn check(&self, proposal: &Proposal) -> Result<Result<RemediationSpec, Refused>, DriveError> {
+        // Ours may be the clock that is wrong: nothing is refused by it, and people are told in spite of it.
+        self.ledger.compare_clocks().await?;
         let now = self.now();
         let first = checks::check_time(proposal, now).and_then(|()| checks::check_shape(proposal, &self.cluster));
         if let Err(refused) = first {

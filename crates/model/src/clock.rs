@@ -5,6 +5,12 @@ use chrono::{DateTime, Utc};
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Time since a moment of the clock's choice. It goes on as time does, also when somebody sets what [`Clock::now`]
+    /// says; as it stands here it is right for a clock that nobody sets.
+    fn passed(&self) -> chrono::Duration {
+        self.now() - DateTime::UNIX_EPOCH
+    }
 }
 
 /// A clock that stands still until it is moved.

@@ -1,13 +1,42 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use evenkeel_model::{
-    Action, BUILT_IN_PLAYBOOK, Escalate, EscalationSeverity, Incident, ObjectRef, Origin, PlaybookStep, Proposal,
-    Severity,
+    Action, ActionName, BUILT_IN_PLAYBOOK, Escalate, EscalationSeverity, Incident, ObjectRef, Origin, Phase,
+    PlaybookStep, Proposal, Severity,
 };
 
 use crate::{Decision, PlanLimits};
 
 /// Step name of the built-in escalation.
 pub(crate) const STEP: &str = "escalate";
+
+/// The first pause before people are called again, where a call came to nothing; doubled each time.
+const CALL_AGAIN: Duration = Duration::minutes(1);
+/// The longest.
+const CALL_AGAIN_MOST: Duration = Duration::hours(2);
+
+/// Whether people have been told of an incident.
+pub(crate) enum Told {
+    /// They have, or are being told.
+    Yes,
+    /// Not yet.
+    No,
+    /// They were to be, and it came to nothing: refused or late, as with a clock that is wrong. Not before then.
+    NotBefore(DateTime<Utc>),
+}
+
+/// Whether people have been told of `incident`.
+pub(crate) fn told(incident: &Incident, now: DateTime<Utc>) -> Told {
+    let (mut pause, mut again) = (CALL_AGAIN, None);
+    for call in incident.attempts.iter().filter(|attempt| attempt.action == ActionName::Escalate) {
+        let Some(Phase::Denied | Phase::Expired | Phase::Failed | Phase::Obsolete) = call.phase else {
+            return Told::Yes;
+        };
+        // Whatever its clock said, it ended before now.
+        again = Some(call.ended_at.unwrap_or(call.expires_at).min(now) + pause);
+        pause = (pause * 2).min(CALL_AGAIN_MOST);
+    }
+    again.filter(|at| now < *at).map_or(Told::No, Told::NotBefore)
+}
 
 /// Hands the incident to people, once; afterwards there is nothing to do until there is news.
 pub(crate) fn escalate(
@@ -18,9 +47,12 @@ pub(crate) fn escalate(
     limits: &PlanLimits,
     now: DateTime<Utc>,
 ) -> Decision {
-    let done = incident.attempts.iter().any(|attempt| attempt.action == evenkeel_model::ActionName::Escalate);
-    if done {
-        return Decision::Ignore { reason: format!("people have been told; {reason}") };
+    match told(incident, now) {
+        Told::Yes => return Decision::Ignore { reason: format!("people have been told; {reason}") },
+        Told::NotBefore(at) => {
+            return Decision::WaitUntil { at, reason: format!("a call came to nothing, and is made again; {reason}") };
+        }
+        Told::No => {}
     }
     let worst = incident.firing().map(|signal| signal.severity).max().unwrap_or(Severity::Info);
     let severity = if worst == Severity::Critical { EscalationSeverity::Page } else { EscalationSeverity::Ticket };

@@ -6,7 +6,7 @@ use evenkeel_model::{
 };
 use evenkeel_playbook::{Candidate, Escape, Loaded, Playbooks, Vars, facts, render};
 
-use crate::escalation::{escalate, proposal, shorten, signal_names};
+use crate::escalation::{Told, escalate, proposal, shorten, signal_names, told};
 use crate::fold::firing_targets;
 use crate::ladder::{Rung, is_about, rung};
 use crate::{Decision, PlanLimits};
@@ -101,8 +101,7 @@ fn uncounted(situation: Situation<'_>, about: &ObjectRef) -> Decision {
         return Decision::Ignore { reason: "all signals have ended".to_owned() };
     }
     let reason = format!("{beyond} more signals are firing about {about} than could be told apart");
-    let is_told = incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate);
-    if is_told || now < incident.opened_at + limits.patience.chrono() {
+    if matches!(told(incident, now), Told::Yes) || now < incident.opened_at + limits.patience.chrono() {
         return Decision::WaitUntil { at: now + Span::minutes(5).chrono(), reason };
     }
     escalate(incident, about, reason, None, limits, now)
@@ -238,8 +237,15 @@ fn consider(situation: Situation<'_>, playbook: &Loaded, target: &ObjectRef, fir
     proposal.signals = signal_names(incident, |name| playbook.is_for(name));
     proposal.recurrence_of = recurrence_of;
     let escalates = matches!(proposal.action, Action::Escalate(_));
-    if escalates && incident.attempts.iter().any(|attempt| attempt.action == ActionName::Escalate) {
-        return Considered::Decided(Decision::Ignore { reason: "people have been told".to_owned() });
+    if escalates {
+        match told(incident, now) {
+            Told::Yes => return Considered::Decided(Decision::Ignore { reason: "people have been told".to_owned() }),
+            Told::NotBefore(at) => {
+                let reason = "a call came to nothing, and is made again".to_owned();
+                return Considered::Decided(Decision::WaitUntil { at, reason });
+            }
+            Told::No => {}
+        }
     }
     Considered::Decided(if escalates {
         let reason = last_failure(incident).unwrap_or_else(|| playbook.spec.summary.clone());

@@ -3,6 +3,7 @@
 
 mod forgeries;
 mod refusals;
+mod restored;
 
 use std::time::Duration;
 

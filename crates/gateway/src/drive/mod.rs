@@ -63,6 +63,7 @@ impl Plane {
     /// # Errors
     /// When that could not be done now; it is to be tried again.
     pub(crate) async fn advance(&self, remediation: &Arc<Remediation>) -> Result<Next, DriveError> {
+        self.ledger.compare_clocks().await?;
         let draft = Draft::of(remediation);
         let mutating = draft.proposal().action.name().is_mutating();
         match draft.phase() {

@@ -403,6 +403,29 @@ fn an_unknown_signal_is_told_to_people_once() {
 }
 
 #[test]
+fn a_call_that_came_to_nothing_is_made_again_ever_later() {
+    let world = World::new();
+    let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);
+    for _ in 0..2 {
+        let step = proposed(world.decide(&incident, at(61)));
+        assert!(step.action.name().is_mutating(), "{step:?}");
+        incident.attempts.push(attempt(&step, Some(Phase::RolledBack), at(61)));
+    }
+    let mut now = at(61);
+    for (phase, pause) in [(Phase::Expired, 60), (Phase::Denied, 120), (Phase::Failed, 240)] {
+        let call = proposed(world.decide(&incident, now));
+        assert!(matches!(call.action, Action::Escalate(_)), "{call:?}");
+        incident.attempts.push(attempt(&call, Some(phase), now));
+        let Decision::WaitUntil { at, .. } = world.decide(&incident, now) else { panic!("called again at once") };
+        assert_eq!(at, now + Span::seconds(pause).chrono());
+        now = at;
+    }
+    let call = proposed(world.decide(&incident, now));
+    incident.attempts.push(attempt(&call, Some(Phase::Succeeded), now));
+    assert!(matches!(world.decide(&incident, now + Span::hours(3).chrono()), Decision::Ignore { .. }));
+}
+
+#[test]
 fn a_proposal_is_kept_to_be_sent_again_until_it_is_on_the_bus() {
     let world = World::new();
     let mut incident = incident(&[firing("CrashLoopBackOff", "cart-a", at(0))]);

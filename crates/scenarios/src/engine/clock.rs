@@ -27,4 +27,8 @@ impl Clock for SkewedClock {
     fn now(&self) -> DateTime<Utc> {
         self.truth.now() + Duration::seconds(self.seconds.load(Ordering::SeqCst))
     }
+
+    fn passed(&self) -> Duration {
+        self.truth.now() - DateTime::UNIX_EPOCH
+    }
 }

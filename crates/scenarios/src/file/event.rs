@@ -97,6 +97,9 @@ pub struct Event {
     /// A plane's clock is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockSkew>,
+    /// All watches of the API server end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watches: Option<Watches>,
 }
 
 impl Event {
@@ -129,6 +132,7 @@ impl Event {
             ("nats", self.nats.is_some()),
             ("bus", self.bus.is_some()),
             ("clock", self.clock.is_some()),
+            ("watches", self.watches.is_some()),
         ];
         all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
     }
@@ -354,6 +358,15 @@ pub enum Nats {
     Away,
     /// They work again.
     Back,
+}
+
+/// How watches end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Watches {
+    /// They can be taken up where they were.
+    Cut,
+    /// What was is forgotten: who goes on from there gets 410 Gone, and has to list anew.
+    Gone,
 }
 
 /// What the bus does to its users; chances in per cent. All zero: nothing.

@@ -8,6 +8,7 @@ mod schema;
 
 pub(crate) use event::{
     Alert, AlertState, ApiTrouble, BusTrouble, ClockSkew, Event, Kill, KillPod, Nats, On, Plane, Reply, Silence,
+    Watches,
 };
 pub(crate) use expect::{Expect, Failed, Finally, Written};
 pub use load::{Disk, Files, Instead, Scenario, load, load_with};

@@ -2,9 +2,9 @@
 
 use evenkeel_model::Span;
 
-use crate::file::{ApiTrouble, BusTrouble, ClockSkew, Event, Kill, Nats, On, Plane, Reply};
+use crate::file::{ApiTrouble, BusTrouble, ClockSkew, Event, Kill, Nats, On, Plane, Reply, Watches};
 
-/// How many troubles a run gets at most.
+/// How many troubles a run gets at most, but for watches that end.
 const MOST: usize = 8;
 
 /// A clock is off by so many seconds at most, either way.
@@ -20,6 +20,11 @@ pub(crate) fn draw(seed: u64, until: Span) -> Vec<Event> {
     for _ in 0..random.usize(1..=MOST) {
         let at = random.u64(..until.get().as_secs().max(1));
         events.extend(trouble(&mut random, at));
+    }
+    if random.u8(..4) == 0 {
+        let at = Span::seconds(random.u64(..until.get().as_secs().max(1)));
+        let watches = Some(if random.bool() { Watches::Gone } else { Watches::Cut });
+        events.push(Event { at, by: Some("chaos".to_owned()), watches, ..Event::default() });
     }
     events.sort_by_key(|event| event.at);
     events

@@ -17,7 +17,7 @@ use super::people::{Person, Refused};
 use super::report::EventSeen;
 use super::trouble::Troubles;
 use crate::engine::{Engine, NAMESPACE};
-use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats};
+use crate::file::{Alert, AlertState, BusTrouble, Event, KillPod, Nats, Watches};
 
 /// An alert that the webhook took.
 #[derive(Debug, Clone)]
@@ -155,6 +155,12 @@ impl Stage {
         }
         if let Some(clock) = &event.clock {
             self.engine.skew(clock.plane, clock.seconds);
+        }
+        if let Some(watches) = event.watches {
+            if watches == Watches::Gone {
+                self.simulator.compact();
+            }
+            self.simulator.interrupt_watches();
         }
     }
 

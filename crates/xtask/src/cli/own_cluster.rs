@@ -13,6 +13,10 @@ pub(super) const NEEDS_OWN_CLUSTER: &[(&str, &str)] = &[
         BY_CERTIFICATE,
     ),
     (
+        "approvals::restored::of_an_etcd_that_was_restored_nothing_is_done_that_is_past_its_time_or_was_approved_in_another_history",
+        "it stops the cluster's etcd and puts it back to what it was",
+    ),
+    (
         "foreign::on_a_foreign_cluster_a_repair_is_recorded_as_the_audit_log_has_it_and_nothing_stays",
         "it starts a cluster of ours to play the foreign one, and compares with its audit log",
     ),
