@@ -31,7 +31,7 @@ fn medium(approvers: u32) -> String {
 
 /// A gateway that counts approvals, with rollbacks in the shop that take so many people, who may approve when they are
 /// in the group sre.
-async fn where_people_decide(world: &World, approvers: u32) -> Result<()> {
+async fn where_people_decide(world: &mut World, approvers: u32) -> Result<()> {
     world.apply(&medium(approvers))?;
     world.apply(APPROVERS)?;
     world.guard_approvals()?;
