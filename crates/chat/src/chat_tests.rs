@@ -172,37 +172,120 @@ async fn whose_click_does_not_count_is_told_why_and_nobody_else_is() {
     rig.end().await;
 }
 
-#[tokio::test]
-async fn a_guest_of_a_shared_channel_decides_nothing() {
-    let mut rig = rig().await;
-    let (sender, receiver) = mpsc::channel(1);
+/// Works on clicks apart from the room's own, which nobody else hands in.
+fn clicks(rig: &Rig, team: &str, decide: Arc<dyn Decide>) -> (mpsc::Sender<crate::slack::Click>, Clicks) {
+    let (sender, queue) = mpsc::channel(64);
     let clicks = Clicks {
-        queue: receiver,
-        team: "T1".to_owned(),
+        queue,
+        team: team.to_owned(),
         users: Users::new(rig.dir.path().join("users.yaml")),
-        decide: Arc::clone(&rig.gateway) as Arc<dyn Decide>,
+        decide,
         api: rig.slack.api(rig.dir.path()),
         clock: Arc::new(FixedClock::new(at(2))),
         metrics: rig.metrics.clone(),
     };
+    (sender, clicks)
+}
+
+fn click(nth: usize) -> crate::slack::Click {
+    crate::slack::Click {
+        decision: ClickDecision::Deny,
+        remediation: format!("r-{nth}"),
+        digest: DIGEST.to_owned(),
+        user: "U012AB3CD".to_owned(),
+        team: Some("T2".to_owned()),
+        channel: "C1".to_owned(),
+        seen_as: format!("click.{nth}"),
+    }
+}
+
+#[tokio::test]
+async fn a_guest_of_a_shared_channel_decides_nothing() {
+    let mut rig = rig().await;
+    let (sender, clicks) = clicks(&rig, "T1", Arc::clone(&rig.gateway) as Arc<dyn Decide>);
     let shutdown = rig.shutdown.clone();
     rig.tasks.spawn("clicks of another workspace", async move {
         clicks.run(shutdown).await;
         Ok(())
     });
-    let click = crate::slack::Click {
-        decision: ClickDecision::Approve,
-        remediation: "r-1".to_owned(),
-        digest: DIGEST.to_owned(),
-        user: "U012AB3CD".to_owned(),
-        team: Some("T2".to_owned()),
-        channel: "C1".to_owned(),
-        seen_as: "click.1".to_owned(),
-    };
-    sender.send(click).await.unwrap();
+    sender.send(click(1)).await.unwrap();
     assert!(rig.slack.calls_reach(1).await[0].1["text"].as_str().unwrap().contains("Only members of this workspace"));
     assert!(rig.said.try_recv().is_err());
     rig.end().await;
+}
+
+#[tokio::test]
+async fn clicks_that_were_taken_are_decided_on_also_after_shutdown() {
+    let mut rig = rig().await;
+    let (sender, clicks) = clicks(&rig, "T2", Arc::clone(&rig.gateway) as Arc<dyn Decide>);
+    for nth in 0..3 {
+        sender.send(click(nth)).await.unwrap();
+    }
+    rig.shutdown.cancel();
+    clicks.run(rig.shutdown.clone()).await;
+    let mut said = Vec::new();
+    while let Ok(it) = rig.said.try_recv() {
+        said.push(it.remediation);
+    }
+    assert_eq!(said, ["r-0", "r-1", "r-2"]);
+    assert!(sender.try_send(click(3)).is_err(), "nothing more is taken");
+    rig.end().await;
+}
+
+/// A gateway whose API server does not answer.
+struct Stuck;
+
+#[async_trait]
+impl Decide for Stuck {
+    async fn decide(&self, _: Said) -> Answer {
+        std::future::pending().await
+    }
+}
+
+/// A Slack that takes everything at once, and keeps the texts.
+#[derive(Default)]
+struct Texts(Mutex<Vec<String>>);
+
+impl Outbound for Texts {
+    fn send(
+        &self,
+        request: Request<bytes::Bytes>,
+        _: Limits,
+    ) -> futures::future::BoxFuture<'_, Result<http::Response<bytes::Bytes>, evenkeel_runtime::http::HttpError>> {
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        self.0.lock().unwrap().push(body["text"].as_str().unwrap().to_owned());
+        Box::pin(std::future::ready(Ok(http::Response::new(bytes::Bytes::from_static(b"{\"ok\":true}")))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_click_is_not_decided_on_before_the_end_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    config(dir.path(), "http://slack.example/api");
+    let (slack, metrics, shutdown) = (Arc::new(Texts::default()), Metrics::default(), Shutdown::new());
+    let (sender, queue) = mpsc::channel(64);
+    let outbound = Arc::clone(&slack) as Arc<dyn Outbound>;
+    let clicks = Clicks {
+        queue,
+        team: "T2".to_owned(),
+        users: Users::new(dir.path().join("users.yaml")),
+        decide: Arc::new(Stuck),
+        api: SlackApi::new(outbound, "http://slack.example/api", dir.path().join("bot"), Duration::from_secs(5)),
+        clock: Arc::new(FixedClock::new(at(2))),
+        metrics: metrics.clone(),
+    };
+    for nth in 0..2 {
+        sender.send(click(nth)).await.unwrap();
+    }
+    shutdown.cancel();
+    let begun = tokio::time::Instant::now();
+    clicks.run(shutdown).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "a process has not longer to drain");
+    let told = slack.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("look whether it counted"), "{told:?}");
+    assert!(told[1].contains("did not count. Click again"), "{told:?}");
+    assert_eq!(metrics.clicks("shutting down"), 2);
 }
 
 #[tokio::test]

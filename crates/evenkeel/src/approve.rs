@@ -11,7 +11,7 @@ use evenkeel_model::{
 };
 use evenkeel_runtime::WallClock;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
@@ -135,18 +135,9 @@ async fn who(client: &Client) -> Result<Person> {
 
 /// Asks beforehand what admission and the gateway will ask, for words that help.
 async fn may(client: &Client, tier: Tier, namespace: Option<&str>, who: &str) -> Result<()> {
-    let attributes = ResourceAttributes {
-        group: Some(APPROVE_GROUP.to_owned()),
-        version: Some("*".to_owned()),
-        resource: Some(APPROVE_RESOURCE.to_owned()),
-        name: Some(tier.resource_name().to_owned()),
-        verb: Some(APPROVE_VERB.to_owned()),
-        namespace: namespace.map(str::to_owned),
-        ..ResourceAttributes::default()
-    };
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
+            resource_attributes: Some(tier.right_to_approve(namespace)),
             ..SelfSubjectAccessReviewSpec::default()
         },
         ..SelfSubjectAccessReview::default()

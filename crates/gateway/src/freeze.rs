@@ -43,7 +43,7 @@ impl FreezeReader {
     }
 
     /// All of them, those that can't be understood among them. That they can't be read is an answer, too: whoever
-    /// asks has to wait, and what has to be undone must not.
+    /// asks has to wait, and what has to be undone must not, but for as long as asking again may help.
     pub(crate) async fn read(&self) -> Freezes {
         let what = "listing freezes";
         let list = match tokio::time::timeout(self.timeout, self.api.list(&ListParams::default())).await {
@@ -72,7 +72,7 @@ impl FreezeReader {
                 };
                 self.metrics.error("freezes");
                 self.health.not_ready(why.clone());
-                Freezes::Unknown(why)
+                if error.is_transient() { Freezes::NotNow(why) } else { Freezes::Unknown(why) }
             }
         }
     }

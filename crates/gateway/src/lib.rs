@@ -19,6 +19,7 @@ mod drive;
 mod enforceable;
 mod error;
 mod events;
+mod follow;
 mod freeze;
 mod guard;
 mod index;
@@ -115,7 +116,7 @@ pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
     let health = parts.health.clone();
     let bus = health.part("bus");
     let remediations = health.part("watch remediations");
-    let approvals = health.part("watch approvals");
+    let watch_approvals = health.part("watch approvals");
     let audit = (health.part("audit"), health.part("audit backlog"));
     let requests = health.part("watch requests");
     let (asks, asked) = mpsc::unbounded_channel();
@@ -126,7 +127,9 @@ pub async fn run(mut parts: Parts, shutdown: Shutdown) -> Result<(), Error> {
         chat::open(chat, &plane, outbound, health, &mut tasks, &shutdown).await?;
     }
     tasks.spawn("watch remediations", Arc::clone(&plane).watch_remediations(remediations, shutdown.clone()));
-    tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(approvals, shutdown.clone()));
+    let (late, told) = mpsc::channel(approvals::late::WAITING);
+    tasks.spawn("watch approvals", Arc::clone(&plane).watch_approvals(late, watch_approvals, shutdown.clone()));
+    tasks.spawn("late approvals", Arc::clone(&plane).tell_late(told, shutdown.clone()));
     tasks.spawn("requests", Arc::clone(&plane).take_requests(requests, shutdown.clone()));
     tasks.spawn("check sources", Arc::clone(&plane).check_sources(shutdown.clone()));
     tasks.spawn("check policies", Arc::clone(&plane).watch_enforceable(shutdown.clone()));

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_model::{FIELD_MANAGER, Remediation};
-use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
@@ -21,15 +18,6 @@ pub(crate) enum Read {
     Known(Box<Remediation>),
     /// By a newer version of us, or broken: hands off.
     Aside { name: String, reason: String },
-}
-
-/// What the watch says.
-#[derive(Debug)]
-pub(crate) enum Heard {
-    BeginList,
-    Object(Read),
-    EndList,
-    Gone(String),
 }
 
 /// Why a status was not replaced.
@@ -72,17 +60,9 @@ impl Remediations {
         Ok(self.bounded(what, self.reader.get_opt(name)).await?.map(read))
     }
 
-    /// Everything, then every change. Errors are for the caller to wait after.
-    pub(crate) fn watch(&self) -> BoxStream<'static, Result<Heard, watcher::Error>> {
-        let config = watcher::Config::default();
-        watcher(self.reader.clone(), config)
-            .map_ok(|event| match event {
-                watcher::Event::Init => Heard::BeginList,
-                watcher::Event::InitApply(object) | watcher::Event::Apply(object) => Heard::Object(read(object)),
-                watcher::Event::InitDone => Heard::EndList,
-                watcher::Event::Delete(object) => Heard::Gone(object.name_any()),
-            })
-            .boxed()
+    /// For watching them.
+    pub(crate) fn reader(&self) -> &Api<DynamicObject> {
+        &self.reader
     }
 
     pub(crate) async fn create(&self, remediation: &Remediation) -> Result<Created, ApiError> {
@@ -143,7 +123,7 @@ pub(crate) fn by_us() -> PostParams {
     PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) }
 }
 
-fn read(object: DynamicObject) -> Read {
+pub(crate) fn read(object: DynamicObject) -> Read {
     let name = object.name_any();
     let status = object.data.get("status").cloned().unwrap_or_default();
     let parsed = match object.try_parse::<Remediation>() {

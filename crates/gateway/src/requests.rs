@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use evenkeel_model::{Answer, Request, RequestStatus};
 use evenkeel_runtime::{BoxError, HealthPart, Shutdown, redact};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
 use self::index::Seen;
 pub(crate) use self::index::{MOST_OPEN, RequestIndex, made_at};
-use crate::error::{ApiError, Error};
+use crate::error::ApiError;
+use crate::follow::Follow;
 use crate::plane::{DriveError, Plane};
 use crate::remediations::by_us;
 
@@ -71,8 +72,8 @@ impl Plane {
             () = shutdown.cancelled() => return Ok(()),
             listed = listed.wait_for(|listed| *listed) => drop(listed?),
         }
-        let follow = || watcher(self.request_keeper.reader.clone(), watcher::Config::default()).boxed();
-        let mut watch = follow();
+        let reader = self.request_keeper.reader.clone();
+        let mut watch = Follow::new("watch requests", reader, health, self.metrics.clone(), shutdown.clone());
         let mut is_listed = false;
         // What could not be answered, and when it is tried again.
         let mut again: BTreeMap<String, Instant> = BTreeMap::new();
@@ -95,24 +96,9 @@ impl Plane {
             };
             // What else has come by now, first: whoever asked last need not wait for all others.
             for _ in 0..HEARD_AT_A_TIME {
-                match heard.take() {
-                    Some(Some(Ok(event))) => is_listed |= self.hear(event, &health),
-                    Some(Some(Err(error))) => {
-                        self.metrics.error("watch");
-                        // Later the watch goes on by itself, and says so only when something happens.
-                        if !is_listed {
-                            health.not_ready(error.to_string());
-                        }
-                        tokio::select! {
-                            biased;
-                            () = shutdown.cancelled() => return Ok(()),
-                            () = tokio::time::sleep(AGAIN) => {}
-                        }
-                        break;
-                    }
-                    Some(None) => return Err(Error::Ended("the watch on requests ended".to_owned()).into()),
-                    None => break,
-                }
+                let Some(came) = heard.take() else { break };
+                let Some(event) = came? else { return Ok(()) };
+                is_listed |= self.hear(event);
                 heard = watch.next().now_or_never();
             }
             if is_listed {
@@ -130,22 +116,21 @@ impl Plane {
                 }
             }
             if self.requests().wants_list() {
-                watch = follow();
+                watch.list_anew();
             }
         }
     }
 
     /// Takes in what the watch says. True once it has listed everything.
-    fn hear(&self, event: watcher::Event<DynamicObject>, health: &HealthPart) -> bool {
+    fn hear(&self, event: Event<DynamicObject>) -> bool {
         match event {
-            watcher::Event::Init => self.requests().begin_list(),
-            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => self.take_in_request(object),
-            watcher::Event::InitDone => {
+            Event::Init => self.requests().begin_list(),
+            Event::InitApply(object) | Event::Apply(object) => self.take_in_request(object),
+            Event::InitDone => {
                 self.requests().end_list();
-                health.ready();
                 return true;
             }
-            watcher::Event::Delete(object) => self.requests().remove(&object.name_any()),
+            Event::Delete(object) => self.requests().remove(&object.name_any()),
         }
         false
     }

@@ -454,3 +454,25 @@ async fn with_too_much_unsealed_no_new_action_begins_and_what_is_under_way_ends(
     assert_eq!(phases(&bench.outcomes(2).await)[1..], [(1, Phase::Succeeded)]);
     bench.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_makes_many_late_approvals_is_told_of_few_and_holds_nobody_up() {
+    let bench = Bench::start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    bench.world.written();
+    for n in 0..500 {
+        let mut stray =
+            serde_json::to_value(crate::testing::approval(&format!("a-{n}"), "r-none", "mallory", 0)).unwrap();
+        stray["metadata"]["resourceVersion"] = json!(n.to_string());
+        bench.world.tell("ADDED", &stray);
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let told = bench.world.written().iter().filter(|line| *line == "POST events").count();
+    assert!((5..=12).contains(&told), "{told} in ten seconds");
+    // Of those that waited one is told of after the other, and no more.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let told = told + bench.world.written().iter().filter(|line| *line == "POST events").count();
+    assert!((60..=70).contains(&told), "{told}");
+    assert_eq!(bench.health.missing(), []);
+    bench.stop().await;
+}

@@ -8,16 +8,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use evenkeel_model::Remediation;
 use evenkeel_runtime::{Backoff, BoxError, HealthPart, Shutdown};
-use futures::StreamExt as _;
 use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
+use crate::follow::Follow;
 use crate::plane::{DriveError, Next, Plane, count};
 use crate::queue::Queue;
-use crate::remediations::{Heard, Read};
-use crate::retention;
+use crate::{remediations, retention};
 
 /// How long the loop sleeps when nothing is due: a clock that was moved must not put it to sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -35,64 +35,37 @@ impl Plane {
         health: HealthPart,
         shutdown: Shutdown,
     ) -> Result<(), BoxError> {
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1, 2);
-        let mut watch = self.remediations.watch();
+        let reader = self.remediations.reader().clone();
+        let mut watch = Follow::new("watch remediations", reader, health, self.metrics.clone(), shutdown);
         let mut listing: Vec<String> = Vec::new();
-        loop {
-            let heard = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                heard = watch.next() => heard,
-            };
-            let heard = match heard {
-                Some(Ok(heard)) => heard,
-                Some(Err(error)) => {
-                    // The watch goes on by itself where it was, or lists anew.
-                    self.metrics.error("watch");
-                    health.not_ready(error.to_string());
-                    tokio::select! {
-                        biased;
-                        () = shutdown.cancelled() => {}
-                        () = tokio::time::sleep(backoff.next()) => {}
-                    }
-                    continue;
-                }
-                None => return Err(Error::Ended("the watch on remediations ended".to_owned()).into()),
-            };
-            backoff.reset();
-            match heard {
-                Heard::BeginList => {
+        while let Some(event) = watch.next().await? {
+            match event {
+                Event::Init => {
                     listing.clear();
                     self.index().begin_relist();
                 }
-                Heard::Object(read) => {
-                    let name = match &read {
-                        Read::Known(remediation) => remediation.name_any(),
-                        Read::Aside { name, .. } => name.clone(),
-                    };
-                    let news = self.take_in(&name, Some(read));
+                Event::InitApply(object) | Event::Apply(object) => {
+                    let name = object.name_any();
+                    let news = self.take_in(&name, Some(remediations::read(object)));
                     if !*self.listed.borrow() {
                         listing.push(name);
                     } else if news {
                         self.asks.send(name)?;
                     }
-                    if *self.listed.borrow() {
-                        health.ready();
-                    }
                 }
-                Heard::EndList => {
+                Event::InitDone => {
                     self.index().end_relist();
                     self.listed.send_replace(true);
-                    health.ready();
                     for name in listing.drain(..) {
                         self.asks.send(name)?;
                     }
                 }
-                Heard::Gone(name) => {
-                    self.take_in(&name, None);
+                Event::Delete(object) => {
+                    self.take_in(&object.name_any(), None);
                 }
             }
         }
+        Ok(())
     }
 
     /// Works on what is due until shutdown; then finishes the steps begun and leaves the rest to others.
@@ -200,6 +173,7 @@ impl Plane {
 
     /// Deletes what need not be kept.
     async fn tidy(&self) {
+        self.approvals.use_room();
         self.recorder.forget_all_but(|name| self.index().get(name).is_some());
         let mut expendable: Vec<Arc<Remediation>> = retention::expendable(&self.index(), &self.config, self.now());
         expendable.truncate(TIDY_AT_MOST);

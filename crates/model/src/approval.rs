@@ -1,4 +1,5 @@
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub const MAX_REFUSED_APPROVALS: usize = 16;
     namespaced,
     shortname = "appr",
     category = "evenkeel",
+    selectable = ".spec.remediation",
     printcolumn = r#"{"name":"Remediation","type":"string","jsonPath":".spec.remediation"}"#,
     printcolumn = r#"{"name":"Decision","type":"string","jsonPath":".spec.decision"}"#,
     printcolumn = r#"{"name":"Approver","type":"string","jsonPath":".spec.approver"}"#,
@@ -191,6 +193,19 @@ impl Tier {
             Self::Medium => "medium",
             Self::High => "high",
             Self::Forbidden => "forbidden",
+        }
+    }
+
+    /// What the API server's authorizer is asked about: to approve this tier in the target's namespace, or cluster-wide.
+    pub fn right_to_approve(self, namespace: Option<&str>) -> ResourceAttributes {
+        ResourceAttributes {
+            group: Some(APPROVE_GROUP.to_owned()),
+            version: Some("*".to_owned()),
+            resource: Some(APPROVE_RESOURCE.to_owned()),
+            name: Some(self.resource_name().to_owned()),
+            verb: Some(APPROVE_VERB.to_owned()),
+            namespace: namespace.map(str::to_owned),
+            ..ResourceAttributes::default()
         }
     }
 }

@@ -13,7 +13,7 @@ use evenkeel_model::{Decision, Span, Spoken, Tier};
 use crate::judgement::Judgement;
 
 /// Under which name breakers speak in a verdict.
-const SPEAKER: &str = "breaker";
+pub(crate) const SPEAKER: &str = "breaker";
 /// The fewest roots that have to be broken before their share of all counts: one of one is everything.
 const FEWEST: usize = 3;
 

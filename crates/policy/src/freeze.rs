@@ -8,6 +8,9 @@ use crate::judgement::Judgement;
 /// When to look again whether a freeze is over: it may be ended before its time.
 const RECONSIDER: Duration = Duration::seconds(30);
 
+/// Under which name freezes speak in a verdict; that of one follows.
+pub(crate) const SPEAKER: &str = "freeze";
+
 /// What is known of the freezes that there are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Freezes {
@@ -15,6 +18,8 @@ pub enum Freezes {
     Read(Vec<FreezeSource>),
     /// They can't be read, and why: nothing may be begun.
     Unknown(String),
+    /// They could not be read this time, and why: nothing may be begun, and who can ask again before an undo does.
+    NotNow(String),
 }
 
 /// A freeze as it was read.
@@ -62,8 +67,8 @@ impl Frozen {
     /// Under which name it speaks in a verdict.
     fn speaker(&self) -> String {
         match self {
-            Self::By { name, .. } | Self::Broken { name, .. } => format!("freeze {name}"),
-            Self::Unknown(_) => "freeze".to_owned(),
+            Self::By { name, .. } | Self::Broken { name, .. } => format!("{SPEAKER} {name}"),
+            Self::Unknown(_) => SPEAKER.to_owned(),
         }
     }
 
@@ -82,7 +87,7 @@ impl Freezes {
     pub fn on(&self, object: &ObjectRef, now: DateTime<Utc>) -> Option<Frozen> {
         let sources = match self {
             Self::Read(sources) => sources,
-            Self::Unknown(why) => return Some(Frozen::Unknown(why.clone())),
+            Self::Unknown(why) | Self::NotNow(why) => return Some(Frozen::Unknown(why.clone())),
         };
         let frozen = sources.iter().filter_map(|source| match &source.spec {
             Err(reason) => Some(Frozen::Broken { name: source.name.clone(), reason: reason.clone() }),
@@ -174,9 +179,10 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_not_understood_freezes_but_stops_no_undo() {
-        let unknown = Freezes::Unknown("freezes could not be read".to_owned());
+        let unknown = Freezes::Unknown("the kind is not installed".to_owned());
+        let not_now = Freezes::NotNow("no answer".to_owned());
         let broken = FreezeSource { name: "odd".to_owned(), spec: Err("unknown field `form`".to_owned()) };
-        for freezes in [unknown, Freezes::Read(vec![broken])] {
+        for freezes in [unknown, not_now, Freezes::Read(vec![broken])] {
             assert!(freezes.on(&cart(), at(0)).is_some(), "{freezes:?}");
             assert_eq!(freezes.on_undo(&cart(), at(0)), None);
         }

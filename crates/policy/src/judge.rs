@@ -13,7 +13,7 @@ use crate::ruling::Ruling;
 use crate::windows::{Closed, closed};
 
 /// The name under which rules speak that are in no policy.
-const BUILT_IN: &str = "built-in";
+pub(crate) const BUILT_IN: &str = "built-in";
 /// What matches any namespace, and objects that are in none.
 pub(crate) const ANY_NAMESPACE: &str = "*";
 /// When to look again at what may change at any time.

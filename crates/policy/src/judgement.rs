@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 use evenkeel_model::{ActionPolicySpec, Decision, Kind, Mode, Rate, Spoken, Tier, Verdict};
 use serde_json::Value;
 
+use crate::judge::BUILT_IN;
 use crate::ruling::Ruling;
+use crate::{breakers, freeze};
 
 /// A policy as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +129,17 @@ pub struct Judgement {
     pub rates: EffectiveRates,
     /// Concurrency of each matching policy, by name.
     pub concurrent: Vec<ConcurrentLimit>,
+}
+
+impl Judgement {
+    /// What policies themselves say. Built-in rules, breakers and freezes are left out: they hold numbers and times of
+    /// the moment, which change while no rule does; what follows from them is in the decision, tier and approvers.
+    pub fn said_by_policies(&self) -> Vec<&Spoken> {
+        let is_ours = |name: &str| {
+            [BUILT_IN, breakers::SPEAKER].contains(&name) || name.split(' ').next() == Some(freeze::SPEAKER)
+        };
+        self.verdict.rules.iter().filter(|rule| !is_ours(&rule.policy)).collect()
+    }
 }
 
 /// Rates of all matching policies; each must hold.

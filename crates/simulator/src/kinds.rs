@@ -18,6 +18,8 @@ pub struct Kind {
     pub namespaced: bool,
     /// Subresources that are served: `status`, `scale`, `eviction`, `log` …
     pub subresources: Vec<String>,
+    /// Fields of custom resources that selectors may name, as its definition lists them: `spec.color`.
+    pub selectable: Vec<String>,
 }
 
 impl Kind {
@@ -135,6 +137,7 @@ impl Default for Kinds {
                 plural: (*plural).to_owned(),
                 namespaced: *namespaced,
                 subresources: subresources.iter().map(|name| (*name).to_owned()).collect(),
+                selectable: Vec::new(),
             };
             (kind.resource(), Arc::new(kind))
         });

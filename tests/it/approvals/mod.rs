@@ -13,7 +13,7 @@ use evenkeel_tests::manifests::{App, BAD_ROLLOUT, policy};
 use evenkeel_tests::people::{APPROVERS, Person};
 use evenkeel_tests::proposals::{deployment, rollback};
 use evenkeel_tests::world::{ENGINE, SHOP, now};
-use evenkeel_tests::{Options, World, eventually, world};
+use evenkeel_tests::{Options, Plane, World, eventually, world};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -25,6 +25,16 @@ pub(crate) const SOON: Duration = Duration::from_secs(45);
 pub(crate) fn medium(approvers: u32) -> String {
     let tier = format!("tier: Medium\n      approvers: {approvers}");
     policy("Enforce").replace("tier: Low", &tier).replace("origins: [Playbook]", "origins: [Playbook, Person]")
+}
+
+/// A gateway that counts approvals, with rollbacks in the shop that take so many people, who may approve when they are
+/// in the group sre.
+async fn where_people_decide(world: &mut World, approvers: u32) -> Result<()> {
+    world.apply(&medium(approvers))?;
+    world.apply(APPROVERS)?;
+    world.guard_approvals()?;
+    world.engine.launch(Plane::Gateway)?;
+    world.engine.ready(Plane::Gateway).await
 }
 
 /// A Deployment of which the newest revision does not come up.
@@ -143,7 +153,7 @@ fn what_a_person_approves_by_kubectl_is_carried_out() -> Result<()> {
         ensure!(given == ["jane"], "{given:?}");
         ensure!(world.image("shop", "cart").await? == "registry.example/app:v1");
         // The gateway has all the rights it needs for it, and nothing that it asked for was refused but its own forgery.
-        let gateway = evenkeel_tests::audit::user_of(evenkeel_tests::Plane::Gateway);
+        let gateway = evenkeel_tests::audit::user_of(Plane::Gateway);
         let refused: Vec<_> =
             world.audit()?.into_iter().filter(|it| it.user.username == gateway && it.code() == 403).collect();
         ensure!(refused.len() == 1 && refused[0].is_dry_run(), "{refused:#?}");

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use evenkeel_model::{Asked, Phase};
-use evenkeel_tests::people::{APPROVERS, Person};
+use evenkeel_tests::people::Person;
 use evenkeel_tests::{Options, Plane, World, eventually, world};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::{approval, asked, broken, create, guarded, medium, phase, propose};
+use super::{approval, asked, broken, create, guarded, phase, propose, where_people_decide};
 
 /// That the API server refuses it, in these words.
 fn refused(world: &World, person: &Person, approval: &Value, words: &str) -> Result<()> {
@@ -60,16 +60,12 @@ fn forgeries_are_refused_by_the_api_server(
 #[test]
 fn whatever_is_no_approval_of_what_is_asked_is_refused_with_a_reason() -> Result<()> {
     world::run(Options::kwok(), async |world| {
-        world.apply(&medium(2))?;
-        world.apply(APPROVERS)?;
-        world.guard_approvals()?;
+        where_people_decide(world, 2).await?;
         let jane = world.person("jane", Some("sre")).await?;
         let joe = world.person("joe", Some("sre")).await?;
         let rita = world.person("rita", Some("sre")).await?;
         let mallory = world.person("mallory", Some("dev")).await?;
         let (observer, gateway) = (world.account(Plane::Observer).await?, world.account(Plane::Gateway).await?);
-        world.engine.launch(Plane::Gateway)?;
-        world.engine.ready(Plane::Gateway).await?;
         broken(world, "cart").await?;
         broken(world, "web").await?;
         let r = propose(world, "r-cart", "cart", chrono::Duration::minutes(30), Some("rita")).await?;
@@ -161,13 +157,9 @@ async fn late(world: &World, short: &str, of_short: &Asked, joe: &Person) -> Res
 #[test]
 fn one_denial_ends_it_at_once() -> Result<()> {
     world::run(Options::kwok(), async |world| {
-        world.apply(&medium(2))?;
-        world.apply(APPROVERS)?;
-        world.guard_approvals()?;
+        where_people_decide(world, 2).await?;
         let jane = world.person("jane", Some("sre")).await?;
         let joe = world.person("joe", Some("sre")).await?;
-        world.engine.launch(Plane::Gateway)?;
-        world.engine.ready(Plane::Gateway).await?;
         broken(world, "cart").await?;
         let r = propose(world, "r-cart", "cart", chrono::Duration::minutes(30), None).await?;
         let first = guarded(world, &r).await?;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use evenkeel_model::Clock;
 use evenkeel_runtime::Shutdown;
+use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -21,6 +22,10 @@ const QUEUE: usize = 64;
 const STORE: Duration = Duration::from_millis(1500);
 /// How long one click may take to be decided on.
 const DECIDE: Duration = Duration::from_secs(20);
+
+/// After shutdown was asked for: how long clicks that were taken are decided on, and how long persons are told of the
+/// others: together less than a process has to drain.
+const DRAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(4));
 
 /// What a person said in Slack, with who they are in Kubernetes. To be counted, it still has to be
 /// for the digest that stands in the Remediation, and the person has to have the right.
@@ -100,7 +105,7 @@ impl ClickQueue {
     }
 }
 
-/// Works on clicks, one after the other.
+/// Works on clicks, one after the other. Slack was told that each of them is taken: none goes without an answer.
 pub(crate) struct Clicks {
     pub(crate) queue: mpsc::Receiver<Click>,
     pub(crate) team: String,
@@ -112,26 +117,64 @@ pub(crate) struct Clicks {
 }
 
 impl Clicks {
-    /// Until shutdown.
+    /// Until shutdown, and what was taken by then.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        let late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN.0).await;
+        };
+        let late = late.shared();
+        let mut left = Vec::new();
+        let mut closing = false;
         loop {
             let click = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled(), if !closing => {
+                    closing = true;
+                    self.queue.close();
+                    continue;
+                }
                 click = self.queue.recv() => click,
             };
-            let Some(click) = click else { return shutdown.cancelled().await };
-            self.work_on(click).await;
+            let Some(click) = click else { break };
+            if late.clone().now_or_never().is_some() {
+                left.push((click, "This gateway is shutting down, and your click did not count. Click again."));
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = late.clone() => {
+                    let why = "This gateway is shutting down; look whether it counted before you click again.";
+                    left.push((click, why));
+                }
+                () = self.work_on(&click) => {}
+            }
+        }
+        if !closing {
+            // Nobody can click any more.
+            return shutdown.cancelled().await;
+        }
+        let telling = left.iter().map(|(click, why)| {
+            self.metrics.click("shutting down");
+            self.tell(click, why)
+        });
+        let told = tokio::time::timeout(DRAIN.1, futures::future::join_all(telling)).await;
+        if told.is_err() {
+            tracing::warn!("not everybody could be told that their click did not count");
         }
     }
 
-    async fn work_on(&self, click: Click) {
-        let (result, refusal) = self.answer(&click).await;
+    async fn work_on(&self, click: &Click) {
+        let (result, refusal) = self.answer(click).await;
         self.metrics.click(result);
         tracing::info!(user = click.user, remediation = click.remediation, result, "a click in Slack");
-        let Some(refusal) = refusal else { return };
-        let told = self.api.tell_one(&click.channel, &click.user, &refusal).await;
-        if let Err(error) = told {
+        if let Some(refusal) = refusal {
+            self.tell(click, &refusal).await;
+        }
+    }
+
+    async fn tell(&self, click: &Click, why: &str) {
+        if let Err(error) = self.api.tell_one(&click.channel, &click.user, why).await {
             tracing::warn!(%error, user = click.user, "a person could not be told why their click does not count");
         }
     }

@@ -23,7 +23,9 @@ use crate::secret;
 
 /// Slack gives up after three seconds.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
-/// So many requests are read at a time.
+/// A body of one click is there at once, or not sent by Slack.
+const BODY_WITHIN: Duration = Duration::from_millis(500);
+/// So many requests are decided on at a time. Whoever has sent no body yet takes no place.
 const AT_ONCE: usize = 16;
 
 /// What the webhook needs.
@@ -110,9 +112,10 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
 impl Shared {
     async fn take(&self, head: &Parts, body: Body) -> Result<(), Refusal> {
         let door = &self.door;
-        let _turn = self.requests.try_acquire().map_err(|_| Refusal::Busy)?;
         let claim = Claim::of(&head.headers, door.clock.now()).map_err(not_signed)?;
-        let body = axum::body::to_bytes(body, door.max_body_bytes).await.map_err(|_| Refusal::TooLarge)?;
+        let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, door.max_body_bytes)).await;
+        let body = read.map_err(|_| Refusal::Slow)?.map_err(|_| Refusal::TooLarge)?;
+        let _turn = self.requests.try_acquire().map_err(|_| Refusal::Busy)?;
         let secrets = secret::lines(&door.signing_secret_file).await.map_err(|error| {
             tracing::warn!(%error, "clicks in Slack can't be taken");
             Refusal::Busy

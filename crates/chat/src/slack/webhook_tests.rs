@@ -220,6 +220,28 @@ async fn slack_has_its_answer_within_three_seconds_whatever_is_slow() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(3));
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_no_body_takes_no_place_from_who_does() {
+    let mut rig = rig(memory());
+    let at = now().timestamp();
+    let slow = || {
+        let mut request = signed(at, &form("U1"));
+        *request.body_mut() = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        rig.router.clone().oneshot(request)
+    };
+    let mut held: Vec<_> = (0..64).map(|_| Box::pin(slow())).collect();
+    for request in &mut held {
+        assert!(futures::poll!(request).is_pending());
+    }
+    assert_eq!(send(&rig.router, signed(at, &form("U2"))).await.0, StatusCode::OK);
+    assert_eq!(rig.clicks.try_recv().unwrap().user, "U2");
+    let begun = tokio::time::Instant::now();
+    for request in held {
+        assert_eq!(request.await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+}
+
 #[derive(Debug, Clone)]
 enum Forgery {
     Secret(String),

@@ -23,6 +23,7 @@ mod scale_workload;
 #[cfg(test)]
 mod testing;
 mod uncordon_node;
+mod unmarked;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -31,6 +32,7 @@ use evenkeel_model::{Action, ApiRequest, ObjectRef, Plan, Proposal, Snapshot, Ve
 pub(crate) use guards::git_ops_owner;
 pub(crate) use probe::{Probe, probe};
 use serde_json::Value;
+pub(crate) use unmarked::unmarked;
 
 /// The table of actions.
 pub(crate) fn for_action(action: &Action) -> Box<dyn Acting> {

@@ -15,7 +15,7 @@ use super::rollback_workload::{template_judged, workload_to_repair};
 use super::{Acting, Context, Indication, PlanError, capture, draft};
 
 /// What `kubectl rollout restart` writes.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 pub(super) struct RestartWorkload;
 

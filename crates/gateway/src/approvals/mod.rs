@@ -2,6 +2,8 @@
 //! ([`Guard`]), which of them count ([`tally`]), and whether their authors may approve (asked by SubjectAccessReview).
 
 mod index;
+pub(crate) mod late;
+pub(crate) mod reviews;
 pub(crate) mod tally;
 mod watch;
 
@@ -12,15 +14,29 @@ use chrono::{DateTime, Utc};
 use evenkeel_model::{
     APPROVE_GROUP, APPROVE_RESOURCE, APPROVE_VERB, Approval, ApprovalGuard, ApprovalSpec, Clock, Tier,
 };
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::Notify;
 
 use self::index::Index;
 use crate::error::ApiError;
 use crate::guard::{Asking, Guard};
+
+/// So many are read at a time; each may carry 256 KiB of what is thrown away.
+const PAGE: u32 = 50;
+/// What those of one Remediation may weigh, bytes.
+const MOST_OF_ONE: usize = 4 * 1024 * 1024;
+
+/// Answers for a Remediation.
+pub(crate) struct Answers {
+    /// Oldest first.
+    pub(crate) approvals: Vec<Arc<Approval>>,
+    /// Why there may be others.
+    pub(crate) trouble: Option<String>,
+}
 
 pub(crate) struct Approvals {
     reader: Api<DynamicObject>,
@@ -29,6 +45,8 @@ pub(crate) struct Approvals {
     guard: Guard,
     timeout: Duration,
     index: Mutex<Index>,
+    /// What found no room in the index is to be listed again.
+    room: Notify,
 }
 
 impl Approvals {
@@ -53,6 +71,7 @@ impl Approvals {
             reviews: Api::all(reader),
             timeout,
             index: Mutex::default(),
+            room: Notify::new(),
         }
     }
 
@@ -63,12 +82,74 @@ impl Approvals {
     /// What the watch would tell.
     #[cfg(test)]
     pub(crate) fn put(&self, approval: Approval) {
-        self.index().apply(Arc::new(approval));
+        self.index().apply(approval);
+    }
+
+    /// What the watch would tell once it has listed all.
+    #[cfg(test)]
+    pub(crate) fn list(&self) {
+        self.index().begin_relist();
+        self.index().end_relist();
     }
 
     /// Those for a Remediation that are known, oldest first.
-    pub(crate) fn of(&self, remediation: &str) -> Vec<Arc<Approval>> {
+    pub(crate) fn known(&self, remediation: &str) -> Vec<Arc<Approval>> {
         self.index().of(remediation)
+    }
+
+    /// Those for a Remediation, oldest first: as the watch has told of them, or, where it has not listed all yet or
+    /// they are more than are held, and whenever it is `live` that counts, as the API server has them now.
+    ///
+    /// # Errors
+    /// When the API server can't be asked.
+    pub(crate) async fn of(&self, remediation: &str, live: bool) -> Result<Answers, ApiError> {
+        let is_whole = self.index().is_whole(remediation);
+        if live || !is_whole {
+            return self.read(remediation).await;
+        }
+        Ok(Answers { approvals: self.known(remediation), trouble: None })
+    }
+
+    async fn read(&self, remediation: &str) -> Result<Answers, ApiError> {
+        let mut params = ListParams::default().fields(&format!("spec.remediation={remediation}")).limit(PAGE);
+        let mut found = Index::of_size(MOST_OF_ONE);
+        let mut trouble = None;
+        let reading = async {
+            loop {
+                let page = self.reader.list(&params).await?;
+                for object in page.items {
+                    let name = object.name_any();
+                    if object.data.pointer("/spec/remediation").and_then(|it| it.as_str()) != Some(remediation) {
+                        continue;
+                    }
+                    match object.try_parse::<Approval>() {
+                        Ok(approval) => {
+                            found.apply(approval);
+                        }
+                        // It may be a denial.
+                        Err(error) => trouble = Some(format!("approval {name} can't be understood: {error}")),
+                    }
+                }
+                params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+                if params.continue_token.is_none() {
+                    return Ok::<(), kube::Error>(());
+                }
+            }
+        };
+        // All pages in the time of one request: whoever makes more of them than that makes it wait, and no more.
+        bounded(self.timeout, || format!("listing approvals of {remediation}"), reading).await?;
+        if found.is_short() {
+            trouble = Some(format!("there are more approvals of {remediation} than can be counted"));
+        }
+        Ok(Answers { approvals: found.of(remediation), trouble })
+    }
+
+    /// Has them listed anew where there is room again for what found none.
+    pub(crate) fn use_room(&self) {
+        let has_room = self.index().has_room_again();
+        if has_room {
+            self.room.notify_one();
+        }
     }
 
     /// A Remediation is about to be looked at.
@@ -94,14 +175,6 @@ impl Approvals {
         self.guard.check().await
     }
 
-    /// Whether it is there as it was.
-    pub(crate) async fn is_there(&self, approval: &Approval) -> Result<bool, ApiError> {
-        let name = approval.name_any();
-        let what = || format!("reading approval {name}");
-        let found = bounded(self.timeout, what, self.reader.get_metadata_opt(&name)).await?;
-        Ok(found.is_some_and(|found| found.metadata.uid == approval.metadata.uid))
-    }
-
     /// Whether the API server lets the author approve, as its authority stands now.
     pub(crate) async fn may(
         &self,
@@ -110,21 +183,12 @@ impl Approvals {
         namespace: Option<&str>,
     ) -> Result<Result<(), String>, ApiError> {
         let person = spec.person();
-        let attributes = ResourceAttributes {
-            group: Some(APPROVE_GROUP.to_owned()),
-            version: Some("*".to_owned()),
-            resource: Some(APPROVE_RESOURCE.to_owned()),
-            name: Some(tier.resource_name().to_owned()),
-            verb: Some(APPROVE_VERB.to_owned()),
-            namespace: namespace.map(str::to_owned),
-            ..ResourceAttributes::default()
-        };
         let review = SubjectAccessReview {
             metadata: ObjectMeta::default(),
             spec: SubjectAccessReviewSpec {
                 user: Some(person.to_owned()),
                 groups: Some(spec.groups.clone()),
-                resource_attributes: Some(attributes),
+                resource_attributes: Some(tier.right_to_approve(namespace)),
                 ..SubjectAccessReviewSpec::default()
             },
             status: None,

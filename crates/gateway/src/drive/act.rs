@@ -83,14 +83,21 @@ impl Plane {
 
     /// Dry run and request, once.
     async fn try_once(&self, draft: &Draft, request: &ApiRequest, claim: &Claim) -> Sending {
-        // (4) Would the API server take it? Whether it is frozen is asked beside it: nothing may come between that and
-        // the request.
-        let (dry, freezes) = futures::future::join(self.send(draft, request, true), self.freezes.read()).await;
+        // (4) Would the API server take it? Whether it is frozen, and whether somebody has said no meanwhile, is asked
+        // beside it: nothing may come between that and the request.
+        let dry = self.send(draft, request, true);
+        let denied = Box::pin(self.denied_meanwhile(draft));
+        let (dry, freezes, denied) = futures::future::join3(dry, self.freezes.read(), denied).await;
         if let Err(error) = dry {
             return not_done(&error, format!("dry run: {error}"));
         }
         if let Some(frozen) = freezes.on(&draft.proposal().target, self.now()) {
             return Sending::NotDone(frozen.to_string());
+        }
+        match denied {
+            Ok(None) => {}
+            Ok(Some(denied)) => return Sending::NotDone(denied),
+            Err(error) => return Sending::Later { reason: error.to_string(), after: None },
         }
         // (5) Nothing leaves that could still be under way when the claim ends.
         let (now, limit) = (self.now(), self.config.request_timeout);
@@ -210,8 +217,8 @@ impl Plane {
         if proposal.expires_at <= now {
             return self.unwritten(draft, format!("its time ran out at {}", proposal.expires_at)).await;
         }
-        let why = match weighed {
-            Weighed::Go { why, .. } => why,
+        let (judgement, why) = match weighed {
+            Weighed::Go { judgement, why } => (judgement, why),
             Weighed::NotIndicated { reason } => {
                 return match self.patience_ends(&draft) {
                     Some(again) => Ok(Next::At(again)),
@@ -225,13 +232,17 @@ impl Plane {
         if let Some(trouble) = self.ledger.clock_trouble() {
             return self.unwritten(draft, trouble).await;
         }
-        match self.plan(&draft, &look).await? {
-            Ok(plan) => {
-                draft.status.reason = format!("{why}, again: {}", plan.changes.join(", "));
-                draft.status.plan = Some(plan);
-            }
+        let planned = match self.plan(&draft, &look).await? {
+            Ok(planned) => planned,
             Err(reason) => return self.unwritten(draft, reason).await,
+        };
+        // It is made of what the target is now, not of what it was when it was weighed.
+        if let Err(weighed) = self.still_approved(&mut draft, &look, &judgement, &planned).await? {
+            let (_, reason) = weighed.into_settled();
+            return self.unwritten(draft, reason).await;
         }
+        draft.status.reason = format!("{why}, again: {}", planned.plan.changes.join(", "));
+        draft.status.plan = Some(planned.plan);
         let draft = self.save(draft).await?;
         Box::pin(self.act(draft, true)).await
     }

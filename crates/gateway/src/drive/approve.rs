@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use evenkeel_cluster::Stamp;
 use evenkeel_model::{
-    Approval, ApprovalDecision, Asked, GivenApproval, Kind, MAX_REFUSED_APPROVALS, RefusedApproval, Signed, Spoken,
-    Tier,
+    Approval, ApprovalDecision, Asked, GivenApproval, Kind, MAX_REFUSED_APPROVALS, Phase, RefusedApproval, Signed, Step,
 };
 use evenkeel_policy::Judgement;
 use evenkeel_runtime::redact;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::begin::Weighed;
+use super::begin::{Planned, Weighed};
 use super::look::Look;
-use crate::approvals::created;
-use crate::approvals::tally::{Poll, tally};
+use crate::actions;
+use crate::approvals::reviews::Reviews;
+use crate::approvals::tally::{Poll, Tally, tally};
+use crate::approvals::{Answers, created};
 use crate::plane::{Draft, DriveError, Plane};
 
-/// Under which no policy's rules speak: what they say holds numbers of the moment, and what follows is in the tier.
-const BUILT_IN: &str = "built-in";
 /// Refusals that are told by Events at a time; a flood of more is counted and logged alone.
 const MOST_TOLD: usize = 20;
 /// Persons whose answers are looked into; no policy asks for more than ten.
@@ -37,6 +36,33 @@ pub(crate) struct Content {
     changes: Vec<String>,
 }
 
+/// When people's answers are counted.
+#[derive(Clone, Copy)]
+enum Moment<'a> {
+    /// It waits for them.
+    Waiting,
+    /// It is about to be acted on: what the watch has told is not enough.
+    Acting,
+    /// Just this is about to be sent.
+    Sending(&'a Planned),
+}
+
+/// Answers, looked into.
+struct Counted {
+    tally: Tally,
+    /// By name, those whose authors may.
+    stands: BTreeSet<String>,
+    /// Why there may be others that count.
+    trouble: Option<String>,
+}
+
+impl Counted {
+    /// Those that count, denials first.
+    fn stand(&self) -> impl Iterator<Item = &Arc<Approval>> {
+        self.tally.denied.iter().chain(&self.tally.approved).filter(|it| self.stands.contains(&it.name_any()))
+    }
+}
+
 /// What people say.
 enum People {
     /// Enough of them do approve: who.
@@ -50,8 +76,8 @@ enum People {
 }
 
 impl Plane {
-    /// As [`Plane::weigh`], with people's say where policies ask for it. `live` also reads anew what was counted
-    /// before: it is about to be acted on.
+    /// As [`Plane::weigh`], with people's say where policies ask for it. When it is about to be acted on (`live`),
+    /// their answers are read from the API server: the watch may be behind.
     pub(super) async fn weigh_with_people(
         &self,
         draft: &mut Draft,
@@ -60,14 +86,12 @@ impl Plane {
     ) -> Result<Weighed, DriveError> {
         match self.weigh(draft, look) {
             Weighed::AskPeople { judgement, why, reason } => {
-                self.with_people(draft, look, judgement, why, reason, live).await
+                let moment = if live { Moment::Acting } else { Moment::Waiting };
+                self.with_people(draft, look, judgement, why, reason, moment).await
             }
             Weighed::Go { judgement, why } => {
-                // Nobody need be asked any more; but who was asked and said no has said no.
-                if draft.status.approval.is_some()
-                    && let Some(denied) = self.denied(&draft.name())
-                {
-                    return Ok(Weighed::Settle { step: evenkeel_model::Step::Deny, reason: denied, not_before: None });
+                if let Some(denied) = self.denied(draft, live).await? {
+                    return Ok(denied);
                 }
                 draft.status.approval = None;
                 Ok(Weighed::Go { judgement, why })
@@ -76,14 +100,39 @@ impl Plane {
         }
     }
 
-    /// Who denies it, and why, if somebody does. Whether they still may is not asked: nothing is done is the safe end.
-    fn denied(&self, name: &str) -> Option<String> {
-        let no = self
-            .approvals
-            .of(name)
-            .into_iter()
-            .find(|it| it.spec.decision == evenkeel_model::ApprovalDecision::Deny)?;
-        Some(format!("denied by {}: {}", no.spec.approver, no.spec.reason))
+    /// Nobody need be asked (any more); but who was asked and said no has said no. Whether they still may is not asked:
+    /// nothing is done is the safe end. Nor what they saw; but it has to be for the target's namespace, in which admission
+    /// has asked for their right.
+    async fn denied(&self, draft: &Draft, live: bool) -> Result<Option<Weighed>, DriveError> {
+        let mut phases = draft.status.history.iter().map(|entry| entry.phase);
+        if draft.status.approval.is_none() && !phases.any(|phase| phase == Phase::AwaitingApproval) {
+            return Ok(None);
+        }
+        let settle = |step, reason| Some(Weighed::Settle { step, reason, not_before: None });
+        let Answers { approvals, trouble } = self.approvals.of(&draft.name(), live).await?;
+        let is_no = |it: &Arc<Approval>| {
+            it.spec.decision == ApprovalDecision::Deny && it.spec.namespace == draft.proposal().target.namespace
+        };
+        let no = approvals.into_iter().find(is_no);
+        Ok(match (no, trouble) {
+            (Some(no), _) => settle(Step::Deny, format!("denied by {}: {}", no.spec.approver, no.spec.reason)),
+            (None, Some(trouble)) => {
+                settle(Step::Defer, format!("whether somebody denies it can't be told: {trouble}"))
+            }
+            (None, None) => None,
+        })
+    }
+
+    /// Who has said no since it was decided to go on; nothing was sent yet.
+    pub(super) async fn denied_meanwhile(&self, draft: &Draft) -> Result<Option<String>, DriveError> {
+        let Some(asked) = &draft.status.approval else {
+            return Ok(self.denied(draft, true).await?.map(|weighed| weighed.into_settled().1));
+        };
+        let Answers { mut approvals, trouble } = self.approvals.of(&draft.name(), true).await?;
+        approvals.retain(|it| it.spec.decision == ApprovalDecision::Deny);
+        let counted = self.look_into(draft, asked, &approvals, BTreeMap::new()).await?;
+        let no = counted.stand().next().map(|no| format!("denied by {}: {}", no.spec.approver, no.spec.reason));
+        Ok(no.or(trouble).or(counted.trouble))
     }
 
     async fn with_people(
@@ -93,30 +142,31 @@ impl Plane {
         judgement: Judgement,
         why: String,
         reason: String,
-        live: bool,
+        moment: Moment<'_>,
     ) -> Result<Weighed, DriveError> {
         let settle = |step, reason| Weighed::Settle { step, reason, not_before: None };
-        Ok(match Box::pin(self.people_say(draft, look, &judgement, live)).await? {
+        Ok(match Box::pin(self.people_say(draft, look, &judgement, moment)).await? {
             People::Approved(by) => Weighed::Go { judgement, why: format!("{why}; approved by {by}") },
-            People::Denied(said) => settle(evenkeel_model::Step::Deny, said),
-            People::Waiting(missing) => settle(evenkeel_model::Step::AskPeople, format!("{missing}: {reason}")),
-            People::Impossible(reason) => settle(evenkeel_model::Step::Deny, reason),
+            People::Denied(said) => settle(Step::Deny, said),
+            People::Waiting(missing) => settle(Step::AskPeople, format!("{missing}: {reason}")),
+            People::Impossible(reason) => settle(Step::Deny, reason),
         })
     }
 
-    /// Whether those who approved still do, and what they approved is still what would be done. `Err` says how it
+    /// Whether those who approved still do, and what they approved is just what is going to be sent. `Err` says how it
     /// goes on otherwise.
     pub(super) async fn still_approved(
         &self,
         draft: &mut Draft,
         look: &Look,
         judgement: &Judgement,
+        planned: &Planned,
     ) -> Result<Result<(), Weighed>, DriveError> {
         if judgement.approvers == 0 {
-            return Ok(Ok(()));
+            return Ok(self.denied(draft, true).await?.map_or(Ok(()), Err));
         }
-        let reason = "what was approved is not what would be done now".to_owned();
-        Ok(match self.with_people(draft, look, judgement.clone(), String::new(), reason, true).await? {
+        let (why, reason) = (String::new(), "what was approved is not what would be done now".to_owned());
+        Ok(match self.with_people(draft, look, judgement.clone(), why, reason, Moment::Sending(planned)).await? {
             Weighed::Go { .. } => Ok(()),
             weighed => Err(weighed),
         })
@@ -128,11 +178,17 @@ impl Plane {
         draft: &mut Draft,
         look: &Look,
         judgement: &Judgement,
-        live: bool,
+        moment: Moment<'_>,
     ) -> Result<People, DriveError> {
-        let name = draft.name();
-        let approvals = self.approvals.of(&name);
-        let content = match self.content(draft, look, live || !approvals.is_empty()).await? {
+        let live = !matches!(moment, Moment::Waiting);
+        let answers = self.approvals.of(&draft.name(), live).await?;
+        let content = match moment {
+            Moment::Sending(planned) => Ok(self.content_of(look, planned).await?),
+            Moment::Waiting | Moment::Acting => {
+                self.content(draft, look, live || !answers.approvals.is_empty()).await?
+            }
+        };
+        let content = match content {
             Ok(content) => content,
             Err(reason) => return Ok(People::Impossible(reason)),
         };
@@ -151,7 +207,8 @@ impl Plane {
             given: Vec::new(),
             refused: Vec::new(),
         });
-        if asked.guard.is_none() || !approvals.is_empty() {
+        asked.trouble = asked.trouble.filter(|_| asked.guard.is_none());
+        if asked.guard.is_none() || !answers.approvals.is_empty() {
             match self.approvals.guard().await? {
                 Ok(guard) => {
                     // One of an earlier process is as good while nobody has touched the policy: it is older.
@@ -164,7 +221,10 @@ impl Plane {
                 }
             }
         }
-        let says = self.count(draft, &mut asked, &approvals, live).await?;
+        if answers.trouble.is_some() {
+            asked.trouble = answers.trouble.as_deref().map(redact::text);
+        }
+        let says = self.count(draft, &mut asked, answers.approvals).await?;
         draft.status.approval = Some(asked);
         Ok(match says {
             People::Waiting(missing) if asks_anew => People::Waiting(format!(
@@ -179,35 +239,20 @@ impl Plane {
         &self,
         draft: &Draft,
         asked: &mut Asked,
-        approvals: &[Arc<Approval>],
-        live: bool,
+        mut approvals: Vec<Arc<Approval>>,
     ) -> Result<People, DriveError> {
-        let proposal = draft.proposal();
-        let namespace = proposal.target.namespace.as_deref();
-        let (mut stands, mut falls) = (BTreeSet::new(), BTreeMap::new());
-        let counted = loop {
-            let poll = Poll {
-                asked,
-                namespace,
-                requester: draft.remediation().spec.requested_by.as_deref(),
-                expires_at: proposal.expires_at,
-                tolerance: self.config.clock_tolerance.chrono(),
-            };
-            let counted = tally(&poll, approvals, &falls);
-            // One that falls may have stood before another of the same person.
-            let next = counted.denied.iter().chain(&counted.approved).find(|it| !stands.contains(&it.name_any()));
-            let Some(next) = next.cloned().filter(|_| stands.len() < MOST_PERSONS) else { break counted };
-            match self.stands(&next, asked.tier, namespace, live).await? {
-                Ok(()) => {
-                    stands.insert(next.name_any());
-                }
-                Err(reason) => {
-                    falls.insert(next.name_any(), reason);
-                }
-            }
-        };
+        let mut falls = BTreeMap::new();
+        let here: BTreeSet<String> = approvals.iter().map(|it| it.name_any()).collect();
+        for gone in self.approvals.known(&draft.name()).into_iter().filter(|it| !here.contains(&it.name_any())) {
+            falls.insert(gone.name_any(), "it was withdrawn".to_owned());
+            approvals.push(gone);
+        }
+        let counted = self.look_into(draft, asked, &approvals, falls).await?;
+        if counted.trouble.is_some() {
+            asked.trouble.clone_from(&counted.trouble);
+        }
         let mut told_now = 0;
-        for (approval, reason) in &counted.refused {
+        for (approval, reason) in &counted.tally.refused {
             if self.approvals.is_first_refusal(approval, reason) {
                 self.metrics.approval("refused");
                 tracing::warn!(
@@ -223,17 +268,16 @@ impl Plane {
                 }
             }
         }
-        for approval in counted.denied.iter().chain(&counted.approved).filter(|it| stands.contains(&it.name_any())) {
+        for approval in counted.stand() {
             if !asked.given.iter().any(|given| given.name == approval.name_any()) {
                 self.metrics.approval("counted");
                 let (name, approver, decision) = (approval.name_any(), &approval.spec.approver, approval.spec.decision);
                 tracing::info!(remediation = draft.name(), approval = name, approver, ?decision, "approval counts");
             }
         }
-        let refused = counted.refused.iter().rev().take(MAX_REFUSED_APPROVALS).rev();
+        let refused = counted.tally.refused.iter().rev().take(MAX_REFUSED_APPROVALS).rev();
         asked.refused = refused.map(|(approval, reason)| told(approval, reason)).collect();
-        let counts = || counted.denied.iter().chain(&counted.approved).filter(|it| stands.contains(&it.name_any()));
-        asked.given = counts().map(given).collect();
+        asked.given = counted.stand().map(given).collect();
         if let Some(denied) = asked.given.iter().find(|given| given.decision == ApprovalDecision::Deny) {
             return Ok(People::Denied(format!("denied by {}: {}", denied.approver, denied.reason)));
         }
@@ -248,18 +292,45 @@ impl Plane {
         Ok(People::Approved(who.join(", ")))
     }
 
-    /// Whether an Approval is there and its author may approve, as far as the API server tells now.
-    async fn stands(
+    /// Which of the answers count, of those whose authors may; `falls` has those that are known not to, and why.
+    async fn look_into(
         &self,
-        approval: &Approval,
-        tier: Tier,
-        namespace: Option<&str>,
-        live: bool,
-    ) -> Result<Result<(), String>, DriveError> {
-        if live && !self.approvals.is_there(approval).await? {
-            return Ok(Err("it was withdrawn".to_owned()));
+        draft: &Draft,
+        asked: &Asked,
+        approvals: &[Arc<Approval>],
+        mut falls: BTreeMap<String, String>,
+    ) -> Result<Counted, DriveError> {
+        let proposal = draft.proposal();
+        let namespace = proposal.target.namespace.as_deref();
+        let poll = Poll {
+            asked,
+            namespace,
+            requester: draft.remediation().spec.requested_by.as_deref(),
+            expires_at: proposal.expires_at,
+            tolerance: self.config.clock_tolerance.chrono(),
+        };
+        let (mut stands, mut reviews) = (BTreeSet::new(), Reviews::default());
+        loop {
+            let tally = tally(&poll, approvals, &falls);
+            // One that falls may have stood before another of the same person.
+            let next = tally.denied.iter().chain(&tally.approved).find(|it| !stands.contains(&it.name_any()));
+            let Some(next) = next.cloned().filter(|_| stands.len() < MOST_PERSONS) else {
+                return Ok(Counted { tally, stands, trouble: None });
+            };
+            match reviews.may(&self.approvals, &next.spec, asked.tier, namespace).await? {
+                Some(Ok(())) => {
+                    stands.insert(next.name_any());
+                }
+                Some(Err(_)) => {
+                    let known = |it: &Arc<Approval>| Some((it.name_any(), reviews.known(&it.spec)?.err()?));
+                    falls.extend(approvals.iter().filter_map(known));
+                }
+                None => {
+                    let trouble = Some("more persons answer than can be asked about".to_owned());
+                    return Ok(Counted { tally, stands, trouble });
+                }
+            }
         }
-        Ok(self.approvals.may(&approval.spec, tier, namespace).await?)
     }
 
     /// What would be done, of the target as it is. It is made anew when the target has changed, or `anew` says so.
@@ -269,20 +340,26 @@ impl Plane {
         if let Some(known) = known.filter(|known| !anew && known.version.is_some() && known.version == version) {
             return Ok(Ok(known));
         }
-        // Whatever the time and the claim will be: both are written, and neither is signed.
-        let stamp = Stamp::new(draft.name(), 0);
-        let plan = match self.plan_at(draft, look, &stamp, draft.proposal().proposed_at).await? {
-            Ok(plan) => plan,
+        let planned = match self.plan_at(draft, look, Stamp::new(draft.name(), 0), draft.proposal().proposed_at).await?
+        {
+            Ok(planned) => planned,
             Err(refused) => return Ok(Err(refused)),
         };
+        let content = self.content_of(look, &planned).await?;
+        self.contents().insert(draft.name(), content.clone());
+        Ok(Ok(content))
+    }
+
+    /// What people sign of a plan, with the target as it is: whatever the time and the claim are, neither is signed.
+    async fn content_of(&self, look: &Look, planned: &Planned) -> Result<Content, DriveError> {
         let target = &look.snapshot.target;
         let live = evenkeel_cluster::live(&self.reader, target);
         let live = self.within(|| format!("reading {target}"), live).await?.unwrap_or_default();
-        let digest = evenkeel_model::digest(&(&plan.request, read_of(target.kind, &live)))
+        let request = actions::unmarked(&planned.plan.request, &planned.stamp, planned.at);
+        let digest = evenkeel_model::digest(&(&request, read_of(target.kind, &live)))
             .map_err(|source| DriveError::Json { what: "what people are asked to sign", source })?;
-        let content = Content { version, digest, changes: plan.changes };
-        self.contents().insert(draft.name(), content.clone());
-        Ok(Ok(content))
+        let version = look.snapshot.meta.as_ref().map(|meta| meta.resource_version.clone());
+        Ok(Content { version, digest, changes: planned.plan.changes.clone() })
     }
 }
 
@@ -300,14 +377,13 @@ fn read_of(kind: Kind, live: &Value) -> Value {
 }
 
 fn signed(draft: &Draft, look: &Look, judgement: &Judgement, content: &Content) -> Result<String, serde_json::Error> {
-    let rules: Vec<&Spoken> = judgement.verdict.rules.iter().filter(|rule| rule.policy != BUILT_IN).collect();
     Signed {
         remediation: &draft.name(),
         uid: draft.remediation().metadata.uid.as_deref(),
         action: &draft.proposal().action,
         target: &look.snapshot.target,
         content: &content.digest,
-        rules: &rules,
+        rules: &judgement.said_by_policies(),
         tier: judgement.tier,
         approvers: judgement.approvers,
         expires_at: draft.proposal().expires_at,

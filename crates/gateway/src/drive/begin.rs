@@ -162,19 +162,16 @@ impl Plane {
             let again = frozen.look_again(self.now());
             return Ok(Ready::Settled(self.settle(draft, Step::Defer, frozen.to_string(), Some(again)).await?));
         }
-        let plan = match self.plan(&draft, &look).await? {
-            Ok(plan) => plan,
+        let planned = match self.plan(&draft, &look).await? {
+            Ok(planned) => planned,
             Err(reason) => return Ok(Ready::Settled(self.settle(draft, Step::Deny, reason, None).await?)),
         };
-        // Of the target as the request was made of it: whoever signed must have signed that, and still may.
-        if let Err(weighed) = self.still_approved(&mut draft, &look, &judgement).await? {
-            let (step, reason) = match weighed {
-                Weighed::Settle { step, reason, .. } => (step, reason),
-                Weighed::AskPeople { reason, .. } | Weighed::NotIndicated { reason } => (Step::AskPeople, reason),
-                Weighed::Go { why, .. } => (Step::AskPeople, why),
-            };
+        // Whoever signed must have signed this very request, and still may.
+        if let Err(weighed) = self.still_approved(&mut draft, &look, &judgement, &planned).await? {
+            let (step, reason) = weighed.into_settled();
             return Ok(Ready::Settled(self.settle(draft, step, reason, None).await?));
         }
+        let plan = planned.plan;
         // (3) What is going to be sent, and how it is taken back.
         draft.step(Step::Begin, self.now(), format!("{why}: {}", plan.changes.join(", ")))?;
         draft.status.plan = Some(plan);
@@ -260,9 +257,9 @@ impl Plane {
     }
 
     /// Makes the request. `Err` says why none can be made.
-    pub(super) async fn plan(&self, draft: &Draft, look: &Look) -> Result<Result<Plan, String>, DriveError> {
+    pub(super) async fn plan(&self, draft: &Draft, look: &Look) -> Result<Result<Planned, String>, DriveError> {
         let epoch = draft.status.claim.as_ref().map(|claim| claim.epoch).unwrap_or_default();
-        self.plan_at(draft, look, &Stamp::new(draft.name(), epoch), self.now()).await
+        self.plan_at(draft, look, Stamp::new(draft.name(), epoch), self.now()).await
     }
 
     /// As [`Plane::plan`], with a stamp and a time.
@@ -270,11 +267,12 @@ impl Plane {
         &self,
         draft: &Draft,
         look: &Look,
-        stamp: &Stamp,
-        now: DateTime<Utc>,
-    ) -> Result<Result<Plan, String>, DriveError> {
+        stamp: Stamp,
+        at: DateTime<Utc>,
+    ) -> Result<Result<Planned, String>, DriveError> {
         let proposal = draft.proposal();
-        let context = actions::Context { client: &self.reader, proposal, snapshot: &look.snapshot, stamp, now };
+        let (snapshot, now) = (&look.snapshot, at);
+        let context = actions::Context { client: &self.reader, proposal, snapshot, stamp: &stamp, now };
         let action = actions::for_action(&proposal.action);
         let planned = async {
             match action.plan(context).await {
@@ -296,7 +294,7 @@ impl Plane {
             plan.inverse = None;
             plan.changes.push(format!("can't be undone: the way back has {bytes} bytes, more than {MAX_INVERSE}"));
         }
-        Ok(Ok(plan))
+        Ok(Ok(Planned { plan, stamp, at }))
     }
 
     /// Ends, or waits, in another phase, with nothing sent.
@@ -339,6 +337,15 @@ pub(super) fn next_look(since: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Ut
     now + LOOK_AGAIN + (now - since) * 2 / 5
 }
 
+/// A request as it would be sent.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    /// What it leaves on the target.
+    pub(super) stamp: Stamp,
+    /// The time it writes, where it writes one.
+    pub(super) at: DateTime<Utc>,
+}
+
 enum Ready {
     Act(Box<Draft>),
     Settled(Next),
@@ -349,6 +356,17 @@ pub(super) enum Weighed {
     NotIndicated { reason: String },
     AskPeople { judgement: Judgement, why: String, reason: String },
     Settle { step: Step, reason: String, not_before: Option<DateTime<Utc>> },
+}
+
+impl Weighed {
+    /// How it goes on where it is not to be done.
+    pub(super) fn into_settled(self) -> (Step, String) {
+        match self {
+            Self::Settle { step, reason, .. } => (step, reason),
+            Self::AskPeople { reason, .. } | Self::NotIndicated { reason } => (Step::AskPeople, reason),
+            Self::Go { why, .. } => (Step::AskPeople, why),
+        }
+    }
 }
 
 fn not_claimed(refused: ClaimRefused, name: &str) -> NotClaimed {

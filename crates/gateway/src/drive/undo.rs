@@ -4,6 +4,7 @@
 use chrono::Duration;
 use evenkeel_cluster::WriteOutcome;
 use evenkeel_model::{ApiRequest, Phase, Step, Undo};
+use evenkeel_policy::Freezes;
 use evenkeel_runtime::trace;
 use tracing::Instrument as _;
 
@@ -35,7 +36,14 @@ impl Plane {
             Holding::ElsewhereUntil(until) => return Ok(Next::At(until)),
             Holding::No(reason) => return self.leave(draft, &reason).await,
         }
-        if let Some(frozen) = self.freezes.read().await.on_undo(&draft.proposal().target, self.now()) {
+        let freezes = self.freezes.read().await;
+        if let Freezes::NotNow(why) = &freezes
+            && !self.is_late(&draft)
+        {
+            // Perhaps there is one that even an undo has to wait for.
+            return Err(DriveError::NotUndoneYet(why.clone()));
+        }
+        if let Some(frozen) = freezes.on_undo(&draft.proposal().target, self.now()) {
             let again = frozen.look_again(self.now());
             draft.status.reason = format!("{}; not undone yet: {frozen}", found_ineffective(&draft));
             draft.status.not_before = Some(again);

@@ -9,14 +9,17 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use evenkeel_model::Clock;
 use evenkeel_policy::generate::{APPROVALS, PEOPLE};
+use futures::channel::mpsc;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
 
 type React = Arc<dyn Fn(&World, &str) + Send + Sync>;
 type Answer = UnsyncBoxBody<Bytes, std::io::Error>;
+type Told = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
 
 /// Breaks requests by chance, the same way for the same seed.
 struct Chaos {
@@ -88,6 +91,8 @@ struct State {
     taken: Option<String>,
     /// Admission policies are installed, and not in effect.
     forgeries_pass: bool,
+    /// Watches by path; of what happens they are told by tests alone.
+    watches: Vec<(String, Told)>,
     /// Requests held up on their way, with when they arrive.
     late: Vec<(DateTime<Utc>, Method, String, Value, bool)>,
 }
@@ -146,7 +151,12 @@ impl World {
         self.lock().faults.push((line.to_owned(), fault));
     }
 
-    /// Has controllers do something after each write, whose log line they get.
+    /// Requests are answered as they should be from now on.
+    pub(crate) fn forget_faults(&self) {
+        self.lock().faults.clear();
+    }
+
+    /// Has controllers do something after each request, whose line they get: `PATCH deployments/cart dry`.
     pub(crate) fn react(&self, react: impl Fn(&Self, &str) + Send + Sync + 'static) {
         self.lock().react = Some(Arc::new(react));
     }
@@ -178,6 +188,28 @@ impl World {
         self.lock().forgeries_pass = pass;
     }
 
+    /// Tells watches of an object: `ADDED`, `DELETED`.
+    pub(crate) fn tell(&self, what: &str, object: &Value) {
+        let path = path_of(object);
+        let line = format!("{}\n", json!({"type": what, "object": object}));
+        for (of, told) in &self.lock().watches {
+            if path.rsplit_once('/').is_some_and(|(parent, _)| parent == of) {
+                told.unbounded_send(Ok(Frame::data(Bytes::from(line.clone())))).ok();
+            }
+        }
+    }
+
+    /// Breaks the watches of a kind, by its plural.
+    pub(crate) fn break_watches(&self, kind: &str) {
+        self.lock().watches.retain(|(of, told)| {
+            let is_of_kind = of.rsplit('/').next() == Some(kind);
+            if is_of_kind {
+                told.unbounded_send(Err(lost())).ok();
+            }
+            !is_of_kind
+        });
+    }
+
     pub(crate) fn clock_ahead(&self, seconds: i64) {
         self.lock().ahead = seconds;
     }
@@ -201,20 +233,31 @@ impl World {
         kube::Client::new(service, "default")
     }
 
+    fn watched(&self, path: &str) -> Result<Response<Answer>, std::io::Error> {
+        let mut state = self.lock();
+        let line = format!("WATCH {}", path.rsplit('/').next().unwrap_or_default());
+        let fault = state.faults.iter().position(|(wanted, _)| *wanted == line).map(|at| state.faults.remove(at).1);
+        match fault {
+            Some(Fault::Answer(code)) => return Ok(answered(code, &status(code))),
+            Some(_) => return Err(lost()),
+            None => {}
+        }
+        let (told, tells) = mpsc::unbounded();
+        state.watches.push((path.to_owned(), told));
+        Ok(Response::new(StreamBody::new(tells).boxed_unsync()))
+    }
+
     async fn answer(&self, request: Request<Body>) -> Result<Response<Answer>, std::io::Error> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         if query.contains("watch=true") {
-            // Nothing ever happens: what the loop writes itself, it knows.
-            let never = futures::stream::pending::<Result<hyper::body::Frame<Bytes>, std::io::Error>>();
-            return Ok(Response::new(StreamBody::new(never).boxed_unsync()));
+            return self.watched(parts.uri.path());
         }
         let dry = query.contains("dryRun=All") || body.pointer("/deleteOptions/dryRun").is_some() || {
             parts.method == Method::DELETE && body.get("dryRun").is_some()
         };
-        let lost = || std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset");
         let (result, fault, date, react, line) = {
             let mut state = self.lock();
             state.let_arrive(self.clock.now());
@@ -230,9 +273,13 @@ impl World {
                 Some(Fault::AfterCommit) | None => state.apply(&parts.method, parts.uri.path(), body, dry),
             };
             let date = self.clock.now() + chrono::Duration::seconds(state.ahead);
-            (result, fault, date, state.react.clone(), state.log.last().cloned())
+            let line = match parts.method {
+                Method::GET => state.reads.last().map(|path| format!("GET {path}")),
+                _ => state.log.last().cloned(),
+            };
+            (result, fault, date, state.react.clone(), line)
         };
-        if let (Some(react), Some(line), Ok(_), true) = (react, line, &result, parts.method != Method::GET) {
+        if let (Some(react), Some(line), Ok(_)) = (react, line, &result) {
             react(self, &line);
         }
         if fault == Some(Fault::AfterCommit) {
@@ -245,9 +292,19 @@ impl World {
             Err(code) => (code, status(code)),
         };
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        let body = Full::new(Bytes::from(answer.to_string())).map_err(|never| match never {}).boxed_unsync();
-        Ok(Response::builder().status(code).header("date", date).body(body).unwrap())
+        let mut answer = answered(code, &answer);
+        answer.headers_mut().insert("date", date.parse().unwrap());
+        Ok(answer)
     }
+}
+
+fn lost() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset")
+}
+
+fn answered(code: u16, body: &Value) -> Response<Answer> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();
+    Response::builder().status(code).body(body).unwrap()
 }
 
 /// What an API server says of what the gateway forges.

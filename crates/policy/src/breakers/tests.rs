@@ -50,6 +50,30 @@ fn a_playbook_that_helps_more_often_than_not_is_not_suspended() {
 }
 
 #[test]
+fn what_policies_say_is_the_same_whatever_breakers_count_and_freezes_say() {
+    let rule = |policy: &str, said: &str| Spoken { policy: policy.to_owned(), said: said.to_owned() };
+    let judgement = |roots: i64| {
+        let rules = vec![rule("shop", "allowed when a person approves"), rule("built-in", "raised: 2 are available")];
+        let mut judgement = Judgement {
+            verdict: Verdict { decision: Decision::NeedsApproval { tier: Tier::Medium }, rules },
+            mode: Mode::Enforce,
+            tier: Tier::Medium,
+            approvers: 1,
+            rates: EffectiveRates::default(),
+            concurrent: Vec::new(),
+        };
+        let wave: Vec<Tried> = (1..=roots).map(|n| Tried { cause: "i-1".to_owned(), ..failed(n, "useless") }).collect();
+        open(&wave, &[], 100).apply(&mut judgement, "another");
+        crate::freeze(&mut judgement, &crate::Frozen::Unknown(format!("no answer, try {roots}")), at(100));
+        judgement
+    };
+    let (before, after) = (judgement(4), judgement(6));
+    assert_ne!(before.verdict.rules, after.verdict.rules);
+    assert_eq!(before.said_by_policies(), after.said_by_policies());
+    assert_eq!(after.said_by_policies(), [&rule("shop", "allowed when a person approves")]);
+}
+
+#[test]
 fn one_cause_counts_once_however_many_objects_it_has() {
     let wave: Vec<Tried> = (1..=4).map(|n| Tried { cause: "i-1".to_owned(), ..failed(n, "useless") }).collect();
     let breakers = open(&wave, &[], 100);

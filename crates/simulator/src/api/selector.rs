@@ -153,7 +153,7 @@ impl FieldSelector {
                 return Err(Failure::bad_request(message));
             };
             let resource = kind.resource();
-            if !serves(&resource, field) {
+            if !serves(&resource, field) && !kind.selectable.iter().any(|it| it == field) {
                 let message = match own_fields(&resource) {
                     Some(_) => format!("field label not supported: {field}"),
                     None => format!(

@@ -5,7 +5,7 @@ use evenkeel_model::{Asked, Tier};
 use super::*;
 
 /// Of approvals: long after anything else.
-const LATER: i64 = 60;
+pub(super) const LATER: i64 = 60;
 
 /// A cluster with the admission policy, in which a rollback takes one person, who was asked.
 pub(super) async fn asked() -> Bench {
@@ -44,6 +44,17 @@ pub(super) fn make(
     seconds: i64,
     change: impl FnOnce(&mut evenkeel_model::Approval),
 ) {
+    bench.plane.approvals.put(make_unheard(bench, name, who, seconds, change));
+}
+
+/// As [`make`], and the watch has not told of it.
+pub(super) fn make_unheard(
+    bench: &Bench,
+    name: &str,
+    who: &str,
+    seconds: i64,
+    change: impl FnOnce(&mut evenkeel_model::Approval),
+) -> evenkeel_model::Approval {
     let mut approval = crate::testing::approval(name, &bench.name, who, 0);
     approval.spec.digest = ask(bench).digest;
     let at = (start() + chrono::Duration::seconds(seconds)).timestamp();
@@ -51,10 +62,10 @@ pub(super) fn make(
     approval.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
     change(&mut approval);
     bench.world.put(serde_json::to_value(&approval).unwrap());
-    bench.plane.approvals.put(approval);
+    approval
 }
 
-fn refusals(bench: &Bench) -> Vec<String> {
+pub(super) fn refusals(bench: &Bench) -> Vec<String> {
     ask(bench).refused.into_iter().map(|it| format!("{}: {}", it.approver, it.reason)).collect()
 }
 

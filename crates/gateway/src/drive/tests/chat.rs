@@ -141,7 +141,8 @@ async fn a_signed_click_of_a_person_is_an_approval_that_counts() {
     assert_eq!((spec.approver.as_str(), spec.person(), spec.groups.concat()), ("slack:jane", "jane", "sre".to_owned()));
     assert_eq!((spec.digest.clone(), spec.tier), (ask(&room.bench).digest, ask(&room.bench).tier));
     assert_eq!(spec.reason, "clicked in Slack by U1");
-    // The API server's time, which this world does not keep.
+    // The API server's time, and the namespace of the path, which this world does not keep.
+    approval.metadata.namespace = Some("evenkeel".to_owned());
     let at = k8s_openapi::jiff::Timestamp::from_second(room.bench.clock.now().timestamp()).unwrap();
     approval.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
     room.bench.world.put(serde_json::to_value(&approval).unwrap());

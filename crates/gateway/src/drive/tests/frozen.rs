@@ -101,6 +101,38 @@ async fn undo_waits_for_a_freeze_that_says_so_however_long_it_takes() {
 }
 
 #[tokio::test]
+async fn one_failed_list_does_not_let_an_undo_through_a_freeze_that_it_waits_for() {
+    let bench = Bench::with(cart(1), Mode::Enforce, |step| step.undo = Undo::Automatic).await;
+    bench.advance().await;
+    bench.run(590).await;
+    assert_eq!(bench.phase(), Phase::Verifying, "{}", bench.reason());
+    bench.world.put(freeze(&["shop"], "Waits"));
+    // As many as there are tries until long after the deadline.
+    for _ in 0..5 {
+        bench.world.fault(LIST, Fault::Answer(500));
+    }
+    bench.run(120).await;
+    assert_eq!((bench.phase(), bench.image().as_str()), (Phase::Ineffective, "shop/cart:1"), "{}", bench.reason());
+    assert!(bench.reason().contains("not undone yet: frozen by jane"), "{}", bench.reason());
+    bench.world.remove("/freezes/release");
+    bench.run(60).await;
+    assert_eq!(bench.phase(), Phase::RolledBack, "{}", bench.reason());
+}
+
+#[tokio::test]
+async fn undo_is_not_given_up_because_freezes_can_not_be_read_for_long() {
+    let bench = Bench::with(cart(1), Mode::Enforce, |step| step.undo = Undo::Automatic).await;
+    bench.advance().await;
+    for _ in 0..5000 {
+        bench.world.fault(LIST, Fault::Answer(500));
+    }
+    bench.run(700).await;
+    assert_eq!(bench.phase(), Phase::Ineffective, "{}", bench.reason());
+    bench.run(16 * 60).await;
+    assert_eq!(bench.phase(), Phase::RolledBack, "{}", bench.reason());
+}
+
+#[tokio::test]
 async fn undo_does_not_wait_for_freezes_that_can_not_be_read() {
     let bench = Bench::with(cart(1), Mode::Enforce, |step| step.undo = Undo::Automatic).await;
     bench.advance().await;

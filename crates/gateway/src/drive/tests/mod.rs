@@ -1,6 +1,7 @@
 //! The drive against an API server in memory: what is sent in which order, and what becomes of it
 //! when anything breaks.
 
+mod answers;
 mod approvals;
 mod broken;
 mod budgets;
@@ -94,6 +95,7 @@ impl Bench {
         remediation.metadata.namespace = Some("evenkeel".to_owned());
         world.put(serde_json::to_value(&remediation).unwrap());
         plane.refresh(&name).await.unwrap();
+        plane.approvals.list();
         // The ledger is there, as it is once sources were checked.
         plane.change_ledger(Clone::clone).await.unwrap();
         world.written();
@@ -127,7 +129,11 @@ impl Bench {
 
     /// The process dies and another one starts.
     async fn restart(&mut self) {
-        self.plane = Self::plane(&self.world, &self.bus, "gateway-2", Mode::Enforce);
+        self.go_on_with(Self::plane(&self.world, &self.bus, "gateway-2", Mode::Enforce)).await;
+    }
+
+    async fn go_on_with(&mut self, plane: Plane) {
+        self.plane = plane;
         self.plane.refresh(&self.name).await.unwrap();
     }
 

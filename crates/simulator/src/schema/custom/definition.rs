@@ -134,6 +134,10 @@ pub(crate) fn served(object: &Value) -> Result<(Kind, Structural), Failure> {
         plural: text(object, "/spec/names/plural").to_owned(),
         namespaced: text(object, "/spec/scope") == "Namespaced",
         subresources: subresources.into_iter().flat_map(Map::keys).cloned().collect(),
+        selectable: items(version, "/selectableFields")
+            .iter()
+            .map(|field| text(field, "/jsonPath").trim_start_matches('.').to_owned())
+            .collect(),
     };
     Ok((kind, schema))
 }
