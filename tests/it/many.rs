@@ -227,8 +227,14 @@ async fn judge(world: &World, remediations: &BTreeMap<String, Remediation>) -> R
     Ok(times)
 }
 
+/// A number that the environment may name.
+#[allow(clippy::disallowed_methods, reason = "what is tried by hand is longer than what is tried each time")]
+fn named(variable: &str, usual: u64) -> Result<u64> {
+    Ok(std::env::var(variable).ok().map_or(Ok(usual), |named| named.parse())?)
+}
+
 fn seed() -> Result<u64> {
-    let seed = std::env::var("EVENKEEL_SEED").ok().map_or(Ok(11), |seed| seed.parse())?;
+    let seed = named("EVENKEEL_SEED", 11)?;
     println!("EVENKEEL_SEED={seed}");
     Ok(seed)
 }
@@ -279,7 +285,7 @@ fn rates_hold_in_every_window_while_gateways_are_killed() -> Result<()> {
     const RATE: usize = 6;
     const WINDOW: Duration = Duration::from_secs(15);
     const BETWEEN: Duration = Duration::from_secs(4);
-    let kills = std::env::var("EVENKEEL_KILLS").ok().map_or(Ok(8), |kills| kills.parse::<usize>())?;
+    let kills = usize::try_from(named("EVENKEEL_KILLS", 8)?)?;
     // About as many as there is room for, with those that the dead hold up.
     let count = 12 + kills / 2;
     let mut random = seed()?;

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use evenkeel_bus::Bus;
 use evenkeel_cluster::{AvailabilityLookup, ReadError};
 use evenkeel_model::{
-    Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation, RemediationStatus, Step,
+    Approval, Claim, Clock, Debit, LedgerClaim, LedgerSpec, NotPossible, Phase, Proposal, Remediation,
+    RemediationStatus, Step,
 };
 use evenkeel_policy::Protected;
 use evenkeel_policy::ledger::HELD_FOR_PERSON;
@@ -144,12 +145,19 @@ pub(crate) struct Draft {
     remediation: Box<Remediation>,
     pub(crate) status: Box<RemediationStatus>,
     entered: Vec<Phase>,
+    /// Answers of people that were read for it, and that the watch may not have told of yet.
+    pub(crate) heard: Vec<Arc<Approval>>,
 }
 
 impl Draft {
     pub(crate) fn of(remediation: &Remediation) -> Self {
         let entered = if remediation.status.is_none() { vec![Phase::Proposed] } else { Vec::new() };
-        Self { status: Box::new(index::status(remediation)), remediation: Box::new(remediation.clone()), entered }
+        Self {
+            status: Box::new(index::status(remediation)),
+            remediation: Box::new(remediation.clone()),
+            entered,
+            heard: Vec::new(),
+        }
     }
 
     /// Takes a step of the lifecycle. The reason, which everybody may read who may read Remediations, is redacted: it
@@ -231,7 +239,9 @@ impl Plane {
         let asked = draft.remediation.status.as_ref().and_then(|before| before.approval.as_ref());
         let is_news = !draft.entered.is_empty() || asked != draft.status.approval.as_ref();
         // What people said comes before what came of it: it is told by nobody once the status has it.
-        if self.recorder.note_answers(&draft, &self.approvals.of(&draft.name()), self.now()) {
+        let mut answers = std::mem::take(&mut draft.heard);
+        answers.extend(self.approvals.known(&draft.name()));
+        if self.recorder.note_answers(&draft, &answers, self.now()) {
             self.recorder.until_told(&draft.name()).await?;
         }
         draft.remediation.status = Some(*draft.status);
@@ -250,7 +260,7 @@ impl Plane {
         }
         self.saved().insert(name, written.resource_version());
         let news = !draft.entered.is_empty();
-        let draft = Draft { status, remediation: written, entered: Vec::new() };
+        let draft = Draft { status, remediation: written, entered: Vec::new(), heard: Vec::new() };
         if news {
             self.recorder.note_phases(&draft);
         }

@@ -182,6 +182,7 @@ impl Plane {
     ) -> Result<People, DriveError> {
         let live = !matches!(moment, Moment::Waiting);
         let answers = self.approvals.of(&draft.name(), live).await?;
+        draft.heard.clone_from(&answers.approvals);
         let content = match moment {
             Moment::Sending(planned) => Ok(self.content_of(look, planned).await?),
             Moment::Waiting | Moment::Acting => {
