@@ -262,6 +262,16 @@ async fn the_same_proposal_delivered_again_is_the_same_object() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_creation_that_is_refused_with_a_conflict_is_tried_again() {
+    let bench = Bench::start();
+    bench.heal_when_patched();
+    bench.world.fault("POST remediations", Fault::Answer(409));
+    bench.propose(&cart(1)).await;
+    assert_eq!(phases(&bench.outcomes(1).await), [(1, Phase::Succeeded)]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_to_the_creation_makes_no_second_object() {
     let bench = Bench::start();
     bench.heal_when_patched();

@@ -289,6 +289,12 @@ impl World {
             Ok(answer) => (200, answer),
             Err(code @ 403) if parts.uri.path().ends_with("/approvals") => (code, refused_by(APPROVALS, code)),
             Err(code @ 422) if parts.uri.path().ends_with("/requests") => (code, refused_by(PEOPLE, code)),
+            // A fault that says 409 is a conflict, as of a quota.
+            Err(409) if parts.method == Method::POST && fault.is_none() => {
+                let mut there = status(409);
+                there["reason"] = json!("AlreadyExists");
+                (409, there)
+            }
             Err(code) => (code, status(code)),
         };
         let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -185,6 +185,7 @@ async fn conclude(
     events.sort_by_key(|event| event.at);
     let health = health.into_series();
     let (broken_at, repaired_at) = repair(&health, disturbed.first().copied());
+    let approvals = stage.approvals.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut report = RunReport {
         scenario: scenario.name.clone(),
         file: scenario.file.clone(),
@@ -197,7 +198,7 @@ async fn conclude(
         end,
         signals: signals.iter().map(collect::signal).collect(),
         proposals: proposals.iter().map(collect::proposed).collect(),
-        approvals: stage.approvals.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        approvals,
         freezes: collect::freezes(simulator),
         writes: collect::writes(simulator, &remediations),
         remediations,
