@@ -65,7 +65,7 @@ use evenkeel_policy::Protected;
 use evenkeel_runtime::http::Outbound;
 use evenkeel_runtime::{Health, Shutdown, Supervisor};
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SetOnce, mpsc};
 
 use crate::plane::Plane;
 
@@ -221,7 +221,7 @@ fn plane(parts: Parts, asks: mpsc::UnboundedSender<String>) -> Result<Plane, Err
         prometheus,
         index: Mutex::default(),
         asks,
-        listed: watch::Sender::new(false),
+        listed: SetOnce::new(),
         sent: Mutex::default(),
         saved: Mutex::default(),
         unindicated: Mutex::default(),

@@ -12,7 +12,7 @@ use evenkeel_policy::Protected;
 use evenkeel_policy::ledger::HELD_FOR_PERSON;
 use evenkeel_runtime::redact;
 use kube::{Client, ResourceExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{SetOnce, mpsc};
 
 use crate::approvals::Approvals;
 use crate::audit::Recorder;
@@ -71,7 +71,7 @@ pub(crate) struct Plane {
     /// Names that want to be looked at.
     pub(crate) asks: mpsc::UnboundedSender<String>,
     /// Whether all Remediations have been listed once.
-    pub(crate) listed: watch::Sender<bool>,
+    pub(crate) listed: SetOnce<()>,
     /// The last epoch under which this process sent a request for a Remediation that is Executing.
     pub(crate) sent: Mutex<BTreeMap<String, u64>>,
     /// The version each Remediation under way had when we wrote it last.

@@ -45,11 +45,10 @@ impl Plane {
     /// Consumes proposals until shutdown.
     pub(crate) async fn take_proposals(&self, health: HealthPart, shutdown: Shutdown) -> Result<(), BoxError> {
         // What is open is counted from the index: it has to be whole.
-        let mut listed = self.listed.subscribe();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            listed = listed.wait_for(|listed| *listed) => drop(listed?),
+            _ = self.listed.wait() => {}
         }
         let mut backoff = Backoff::new(WAITS.0, WAITS.1, 1);
         let mut consumer = None;

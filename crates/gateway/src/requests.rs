@@ -66,11 +66,10 @@ impl Plane {
     /// Answers requests until shutdown.
     pub(crate) async fn take_requests(self: Arc<Self>, health: HealthPart, shutdown: Shutdown) -> Result<(), BoxError> {
         // What is asked for is decided by the index: it has to be whole.
-        let mut listed = self.listed.subscribe();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            listed = listed.wait_for(|listed| *listed) => drop(listed?),
+            _ = self.listed.wait() => {}
         }
         let reader = self.request_keeper.reader.clone();
         let mut watch = Follow::new("watch requests", reader, health, self.metrics.clone(), shutdown.clone());

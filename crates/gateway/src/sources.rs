@@ -16,11 +16,10 @@ impl Plane {
     /// Asks for ledger, policies, playbooks and freezes until shutdown, each of which says so to health.
     pub(crate) async fn check_sources(self: Arc<Self>, shutdown: Shutdown) -> Result<(), BoxError> {
         // A ledger that does not exist is made of what the Remediations say: they come first.
-        let mut listed = self.listed.subscribe();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            listed = listed.wait_for(|listed| *listed) => drop(listed?),
+            _ = self.listed.wait() => {}
         }
         loop {
             let now = self.now();

@@ -47,7 +47,7 @@ impl Plane {
                 Event::InitApply(object) | Event::Apply(object) => {
                     let name = object.name_any();
                     let news = self.take_in(&name, Some(remediations::read(object)));
-                    if !*self.listed.borrow() {
+                    if !self.listed.initialized() {
                         listing.push(name);
                     } else if news {
                         self.asks.send(name)?;
@@ -55,7 +55,8 @@ impl Plane {
                 }
                 Event::InitDone => {
                     self.index().end_relist();
-                    self.listed.send_replace(true);
+                    // An error says that it has been set: they were listed anew.
+                    let _ = self.listed.set(());
                     for name in listing.drain(..) {
                         self.asks.send(name)?;
                     }
@@ -184,7 +185,7 @@ impl Plane {
                 return;
             }
         }
-        if !*self.listed.borrow() {
+        if !self.listed.initialized() {
             return;
         }
         // An approval of what is not there is no use, once it can't only be that we have not heard of it.

@@ -1,10 +1,10 @@
 //! Objects, revisions and the history that watches read: etcd's part, and the watch cache's.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::kinds::Resource;
 use crate::value::set;
@@ -65,7 +65,8 @@ struct Past {
     head: u64,
     /// The revision before which nothing is known.
     compacted: u64,
-    listeners: Option<watch::Sender<u64>>,
+    /// In order: who began to listen first is told first, in every run.
+    listeners: Vec<Weak<Notify>>,
 }
 
 /// All objects. Writes give each object the store's next revision as its `resourceVersion`.
@@ -160,9 +161,7 @@ impl Store {
         {
             past.compacted = gone.revision;
         }
-        if let Some(listeners) = &past.listeners {
-            listeners.send_replace(past.head);
-        }
+        tell(&mut past.listeners);
     }
 
     /// Forgets all history: watches that begin before now, and lists that go on from then, get 410 Gone.
@@ -216,18 +215,29 @@ impl Store {
         Ok(objects)
     }
 
-    /// Is told the revision of each write to an object of a resource.
-    pub(crate) fn listen(&mut self, resource: &Resource) -> watch::Receiver<u64> {
-        let past = self.past.entry(resource.clone()).or_default();
-        past.listeners.get_or_insert_with(|| watch::Sender::new(past.head)).subscribe()
+    /// Is told of writes to objects of a resource, for as long as it is kept.
+    pub(crate) fn listen(&mut self, resource: &Resource) -> Arc<Notify> {
+        let listener = Arc::new(Notify::new());
+        self.past.entry(resource.clone()).or_default().listeners.push(Arc::downgrade(&listener));
+        listener
     }
 
     /// Wakes whoever listens, though nothing was written.
-    pub(crate) fn wake(&self) {
-        for listeners in self.past.values().filter_map(|past| past.listeners.as_ref()) {
-            listeners.send_modify(|_| ());
+    pub(crate) fn wake(&mut self) {
+        for past in self.past.values_mut() {
+            tell(&mut past.listeners);
         }
     }
+}
+
+/// Tells those that still listen.
+fn tell(listeners: &mut Vec<Weak<Notify>>) {
+    listeners.retain(|listener| {
+        listener.upgrade().is_some_and(|listener| {
+            listener.notify_one();
+            true
+        })
+    });
 }
 
 #[cfg(test)]

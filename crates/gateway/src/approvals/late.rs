@@ -51,7 +51,7 @@ impl Plane {
     /// Says of an Approval that comes when nothing is asked any more, or never was, that it does not count.
     async fn tell_if_late(&self, approval: &Approval) -> bool {
         let name = &approval.spec.remediation;
-        if !*self.listed.borrow() {
+        if !self.listed.initialized() {
             return false;
         }
         // The watch on Remediations may be behind.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::watch::Receiver;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::intercept::Fuse;
@@ -33,7 +33,7 @@ pub(super) struct Watch {
     pending: VecDeque<Bytes>,
     /// Everything up to here was read.
     seen: u64,
-    changed: Receiver<u64>,
+    changed: Arc<Notify>,
     ends: Instant,
     /// Counts the interruptions of all watches that came before this one.
     epoch: u64,
@@ -127,10 +127,10 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                changed = self.changed.changed() => {
+                () = self.changed.notified() => {
                     let simulator = self.simulator.clone();
                     let state = simulator.state();
-                    if changed.is_err() || state.epoch != self.epoch {
+                    if state.epoch != self.epoch {
                         return None;
                     }
                     self.read(&state);
