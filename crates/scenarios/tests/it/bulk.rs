@@ -1,6 +1,13 @@
 //! Thousands of proposals, each delivered five times and in any order, to three gateways: one effect each, one Outcome
 //! each, a ledger that says the same. The API server is the simulated one and the time virtual; the oracle is the API
 //! server's request log.
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, prints its seed, and takes another from the environment"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -59,7 +59,7 @@ fn config(dir: &Path) -> evenkeel_chat::Config {
 
 async fn room() -> Room {
     let bench = Box::pin(asked()).await;
-    let plane = Arc::new(Bench::plane(&bench.world, &bench.bus, "gateway-2", Mode::Enforce));
+    let plane: Arc<Plane> = Arc::from(Bench::plane(&bench.world, &bench.bus, "gateway-2", Mode::Enforce));
     plane.refresh(&bench.name).await.unwrap();
     let (dir, shutdown) = (tempfile::tempdir().unwrap(), Shutdown::new());
     let mut tasks = Supervisor::new(shutdown.clone());

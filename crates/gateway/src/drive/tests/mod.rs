@@ -45,7 +45,7 @@ struct Bench {
     world: World,
     clock: Arc<FixedClock>,
     bus: MemoryBus,
-    plane: Plane,
+    plane: Box<Plane>,
     name: String,
 }
 
@@ -102,11 +102,11 @@ impl Bench {
         Self { world, clock, bus, plane, name }
     }
 
-    fn plane(world: &World, bus: &MemoryBus, holder: &str, mode: Mode) -> Plane {
+    fn plane(world: &World, bus: &MemoryBus, holder: &str, mode: Mode) -> Box<Plane> {
         Self::recording(world, bus, holder, mode, None)
     }
 
-    fn recording(world: &World, bus: &MemoryBus, holder: &str, mode: Mode, audit: Option<crate::Audit>) -> Plane {
+    fn recording(world: &World, bus: &MemoryBus, holder: &str, mode: Mode, audit: Option<crate::Audit>) -> Box<Plane> {
         let config = Config { mode, ..Config::default() };
         let parts = Parts {
             config,
@@ -124,7 +124,7 @@ impl Bench {
             audit,
             chat: None,
         };
-        crate::plane(parts, mpsc::unbounded_channel().0).unwrap()
+        Box::new(crate::plane(parts, mpsc::unbounded_channel().0).unwrap())
     }
 
     /// The process dies and another one starts.
@@ -132,7 +132,7 @@ impl Bench {
         self.go_on_with(Self::plane(&self.world, &self.bus, "gateway-2", Mode::Enforce)).await;
     }
 
-    async fn go_on_with(&mut self, plane: Plane) {
+    async fn go_on_with(&mut self, plane: Box<Plane>) {
         self.plane = plane;
         self.plane.refresh(&self.name).await.unwrap();
     }
