@@ -180,7 +180,8 @@ fn effects(world: &World) -> Result<BTreeMap<String, Vec<DateTime<Utc>>>> {
         let Some(object) = request.object_ref.as_ref().filter(|_| request.is_ours() && request.is_mutating()) else {
             continue;
         };
-        let is_own = ["remediations", "ledgers", "events", "leases"].contains(&object.resource.as_str());
+        let is_own =
+            ["remediations", "ledgers", "events", "leases", "actionpolicies"].contains(&object.resource.as_str());
         if request.is_dry_run() || !request.succeeded() || is_own || object.resource.ends_with("reviews") {
             continue;
         }
