@@ -1,6 +1,8 @@
 //! The API server's audit log, or what stands in for it: who really wrote what.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -98,11 +100,26 @@ pub fn user_of(plane: Plane) -> String {
     format!("system:serviceaccount:{ENGINE}:evenkeel-{}", plane.name())
 }
 
-/// All requests of a log so far, in order. A last line still being written is left out.
+/// All requests of a log so far, in order, those that were moved aside for its size among them. A last line still being
+/// written is left out.
 ///
 /// # Errors
-/// The file can't be read.
+/// A file can't be read.
 pub fn read(log: &Path) -> Result<Vec<Request>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let dir = log.parent().context("a log in no directory")?;
+    let stem = log.file_stem().and_then(|stem| stem.to_str()).context("a log without a name")?;
+    // What is moved aside is named with the time; it sorts by it.
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let begin = format!("{stem}-");
+    files.retain(|file| file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&begin)));
+    files.sort();
+    files.push(log.to_path_buf());
+    let mut requests = Vec::new();
+    for file in files {
+        let text = BufReader::new(File::open(&file).with_context(|| format!("reading {}", file.display()))?);
+        for line in text.lines() {
+            requests.extend(serde_json::from_str(&line?).ok());
+        }
+    }
+    Ok(requests)
 }

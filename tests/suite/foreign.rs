@@ -40,7 +40,8 @@ pub(crate) fn enter(cluster: &Cluster) -> Result<()> {
 /// # Errors
 /// Something does not go.
 pub(crate) fn leave(cluster: &Cluster) -> Result<()> {
-    for (kinds, timeout) in [("namespaces", "180s"), (KINDS, "60s")] {
+    // The API server tries to empty a definition's storage ever later while it has only just been made.
+    for (kinds, timeout) in [("namespaces", "180s"), (KINDS, "180s")] {
         let timeout = format!("--timeout={timeout}");
         cluster
             .kubectl(&["delete", kinds, "--selector", LABEL, "--wait", &timeout])
