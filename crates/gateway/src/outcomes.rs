@@ -17,8 +17,11 @@ impl Plane {
     /// Gives up what a final Remediation held, tells how it ended, and notes that it did.
     pub(crate) async fn finish(&self, draft: Draft) -> Result<Next, DriveError> {
         if draft.status.outcome_published == Some(draft.phase()) {
-            // Perhaps by another gateway.
+            // Perhaps by another gateway, while this one held it on to verify: that it had ended was heard later.
             self.forget(&draft.name());
+            if draft.proposal().action.name().is_mutating() && !draft.phase().needs_acknowledgement() {
+                self.let_go(&draft).await?;
+            }
             return self.free_when_acknowledged(&draft).await;
         }
         let span = tracing::info_span!("gate.outcome", remediation = draft.name(), phase = %draft.phase());
@@ -35,8 +38,7 @@ impl Plane {
             self.change_ledger(|spec| ledger::hold_for_person(&acted(spec, &name, acted_at), &name, self.now()))
                 .await?;
         } else if mutating {
-            self.change_ledger(|spec| ledger::release(&acted(spec, &name, acted_at), &name, nothing_was_sent(phase)))
-                .await?;
+            self.let_go(&draft).await?;
         }
         self.recorder.note_phases(&draft);
         self.publish(&outcome(&draft)).await?;
@@ -50,6 +52,12 @@ impl Plane {
         self.recorder.forget(&name);
         // Somebody may have looked before it could be told: no event comes for that any more.
         self.free_when_acknowledged(&saved).await
+    }
+
+    /// Its root is free. Without a claim nothing is written.
+    async fn let_go(&self, draft: &Draft) -> Result<(), DriveError> {
+        let (name, acted_at, refund) = (draft.name(), draft.status.acted_at, nothing_was_sent(draft.phase()));
+        self.change_ledger(|spec| ledger::release(&acted(spec, &name, acted_at), &name, refund)).await
     }
 
     async fn free_when_acknowledged(&self, draft: &Draft) -> Result<Next, DriveError> {
