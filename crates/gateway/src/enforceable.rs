@@ -18,8 +18,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::approvals::bounded;
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 use crate::guard::difference;
 use crate::plane::{Plane, count};
 use crate::policies::source;

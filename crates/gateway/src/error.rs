@@ -101,3 +101,15 @@ pub enum Error {
     #[error("gateway: {0}")]
     Ended(String),
 }
+
+/// An answer of the API server, or that it took too long.
+pub(crate) async fn bounded<T>(
+    limit: Duration,
+    what: impl Fn() -> String,
+    answer: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
+        Err(_) => Err(ApiError::Late { what: what(), limit }),
+    }
+}

@@ -19,7 +19,7 @@ use kube::{Api, Client, Resource};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 
 /// In whose name forgeries are: nobody's, and no gateway's.
 const NOBODY: &str = "evenkeel:self-test";
@@ -181,10 +181,7 @@ impl Guard {
         what: impl Fn() -> String,
         answer: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
-            Err(_) => Err(ApiError::Late { what: what(), limit: self.timeout }),
-        }
+        bounded(self.timeout, what, answer).await
     }
 }
 

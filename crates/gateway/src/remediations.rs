@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 use crate::metrics::Metrics;
 
 /// An object as the API server sent it, understood or not.
@@ -112,10 +112,7 @@ impl Remediations {
         what: impl Fn() -> String,
         answer: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
-            Err(_) => Err(ApiError::Late { what: what(), limit: self.timeout }),
-        }
+        bounded(self.timeout, what, answer).await
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::index::Seen;
 pub(crate) use self::index::{MOST_OPEN, RequestIndex, made_at};
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 use crate::follow::Follow;
 use crate::plane::{DriveError, Plane};
 use crate::remediations::by_us;
@@ -55,10 +55,7 @@ impl RequestKeeper {
         what: impl Fn() -> String,
         answer: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
-            Err(_) => Err(ApiError::Late { what: what(), limit: self.timeout }),
-        }
+        bounded(self.timeout, what, answer).await
     }
 }
 

@@ -22,7 +22,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::Notify;
 
 use self::index::Index;
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 use crate::guard::{Asking, Guard};
 
 /// So many are read at a time; each may carry 256 KiB of what is thrown away.
@@ -230,15 +230,4 @@ impl Approvals {
 pub(crate) fn created(approval: &Approval) -> DateTime<Utc> {
     let at = approval.metadata.creation_timestamp.as_ref();
     at.and_then(|at| DateTime::from_timestamp(at.0.as_second(), 0)).unwrap_or(DateTime::<Utc>::MIN_UTC)
-}
-
-pub(super) async fn bounded<T>(
-    limit: Duration,
-    what: impl Fn() -> String,
-    answer: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ApiError> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|error| ApiError::of(what(), error)),
-        Err(_) => Err(ApiError::Late { what: what(), limit }),
-    }
 }

@@ -7,8 +7,7 @@ use evenkeel_model::{Approval, ApprovalDecision, ApprovalSpec, Asked, Phase, Rem
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, Resource as _, ResourceExt as _};
 
-use crate::approvals::bounded;
-use crate::error::ApiError;
+use crate::error::{ApiError, bounded};
 use crate::plane::Plane;
 use crate::remediations::{Read, by_us};
 
